@@ -1,22 +1,65 @@
 # Every target first sets up .venv, once; a repeated call is a no-op and needs no network.
 PYTHON ?= python3
-BIN     = .venv/bin
-STAMP   = .venv/.ready
-UV      = uv==0.13.9
+UV     := uv==0.13.9
 JOBS   ?= 2
+BIN    := .venv/bin
+STAMP  := .venv/.ready
 
-.PHONY: help setup run test lab check lock clean
+# The course's own runs use the built-in data, so that everyone gets the committed results.
+export COURSE_OFFLINE ?= 1
+# Bytecode is compiled at set-up; nothing here may switch that off.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup run test lab bench readme lock clean
 help:
-	@echo "make run    set up, export, run the course, show the results table"
-	@echo "make test   the test suite: the tools, the library, and every notebook"
-	@echo "make lab    JupyterLab on the notebooks"
-	@echo "make lock   compile requirements.txt anew from pyproject.toml"
-	@echo "make clean  remove the environment, caches and downloads"
+	@echo "make run     set up, export, run the course, show the results table"
+	@echo "make test    everything that must hold: modules, tools, library, notebooks"
+	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
+	@echo "make bench   the benchmarks; each prints ratios"
+	@echo "make readme  the results table in README.md anew from results.json"
+	@echo "make lock    requirements.txt anew from pyproject.toml"
+	@echo "make clean   remove the environment and the caches; data you fetched stays"
 
 setup: $(STAMP)
 
-# uv installs in parallel and compiles the bytecode; plain pip is the way back where uv is not to be had.
-# The .pth file lets `exp` be imported from any folder and by every Jupyter front end.
-$(STAMP): requirements.txt tools/setup_env.py
-	$(PYTHON) tools/setup_env.py .venv $(UV)
+# uv installs side by side and compiles the bytecode; where it is not to be had, pip does the same, slower.
+# The .pth file makes `exp` importable from any folder and in every Jupyter front end.
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	@echo "Setting up .venv: once, some minutes and 7 GB on Linux (torch comes with its GPU libraries)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@if $(BIN)/python -m pip install -q --disable-pip-version-check $(UV); then \
+		$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode requirements.txt; \
+	else \
+		echo "uv is not to be had here: installing with pip"; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --compile -r requirements.txt; \
+	fi
+	@$(BIN)/python -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "course.pth"), "w").write(os.getcwd() + "\n")'
 	@touch $@
+
+run: $(STAMP)
+	@$(BIN)/python notebook2script.py
+	@$(BIN)/python run_notebook.py --jobs $(JOBS)
+
+test: $(STAMP)
+	$(BIN)/python notebook2script.py --check
+	$(BIN)/python -m pytest
+	$(BIN)/python run_notebook.py --jobs $(JOBS)
+
+# Students may fetch the real data: the network is not switched off here.
+lab: $(STAMP)
+	cd nbs && COURSE_OFFLINE= JUPYTER_PREFER_ENV_PATH=1 ../$(BIN)/jupyter lab $(LAB_ARGS)
+
+bench: $(STAMP)
+	@for b in bench/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+readme: $(STAMP)
+	$(BIN)/python run_notebook.py --readme
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+		--no-emit-index-url pyproject.toml -o requirements.txt
+
+clean:
+	rm -rf .venv .course .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
