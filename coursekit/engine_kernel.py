@@ -1,0 +1,153 @@
+"""The `kernel` engine: nbclient over a real kernel, the same one a student's Jupyter starts.
+
+The kernel always is this interpreter's own, whatever kernelspec a notebook names. POSIX: sockets are files in a
+private folder with a short absolute path (TCP ports can be taken by somebody else between choice and use).
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+
+from .outputs import text_of
+from .records import Job
+from .session import Session
+
+POSIX = os.name == 'posix'
+LAUNCHER = str(Path(__file__).with_name('kernel_main.py'))
+
+
+class KernelEngine:
+    "Runs each notebook in a kernel of its own."
+    name = 'kernel'
+
+    def __init__(self, options):
+        self.options = options
+        self.folder = None
+
+    async def __aenter__(self):
+        self.folder = tempfile.mkdtemp(prefix='ck')
+        return self
+
+    async def __aexit__(self, *exc):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def manager(self, folder: str):
+        "A kernel manager for our own interpreter, which looks no kernelspec up."
+        from jupyter_client.kernelspec import KernelSpec
+        from jupyter_client.manager import AsyncKernelManager
+        where = {'transport': 'ipc', 'ip': f'{folder}/s'} if POSIX else {}
+        manager = AsyncKernelManager(connection_file=f'{folder}/c.json', **where)
+        manager._kernel_spec = KernelSpec(
+            argv=[sys.executable, LAUNCHER, '-f', '{connection_file}', '--HistoryManager.hist_file=:memory:'],
+            display_name='Python 3', language='python')
+        return manager
+
+    async def run(self, job: Job, session: Session) -> None:
+        """Run a notebook; what happens is told to `session`, which also ends the kernel when its time is up."""
+        folder = tempfile.mkdtemp(dir=self.folder, prefix='k')
+        errors = open(f'{folder}/stderr', 'w+b')
+        manager = self.manager(folder)
+        client = None
+        try:
+            await manager.start_kernel(cwd=job.cwd, env={**os.environ, **job.env, 'IPYTHONDIR': folder},
+                                       stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors)
+            process = manager.provisioner.process
+            session.started(process.pid)
+            kernel = manager.client()
+            kernel.start_channels()
+            client = make_client(job, manager, kernel, session)
+            await until(self.cells(job, client, kernel, session), session, process)
+        finally:
+            session.finished(code := await end(manager, session), tail(errors))
+            errors.close()
+            if client is not None:
+                client.kc.stop_channels()
+            await manager.cleanup_resources()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def cells(self, job: Job, client, kernel, session: Session):
+        await kernel.wait_for_ready(timeout=120)
+        for index, cell in enumerate(client.nb.cells):
+            number = index + 1
+            if cell.cell_type != 'code' or number in job.skip or not cell.source.strip():
+                continue
+            session.cell_started(number)
+            await client.async_execute_cell(cell, index)
+            if not session.cell_done(number, cell.outputs, client.reply):
+                return
+        session.completed = True
+
+
+def make_client(job: Job, manager, kernel, session: Session):
+    "An nbclient that reports its outputs to `session` and judges nothing by itself."
+    import nbformat
+    from nbclient import NotebookClient
+
+    class Client(NotebookClient):
+        reply = None
+
+        def process_message(self, msg, cell, cell_index):
+            if msg['msg_type'] == 'stream' and not session.room_for(cell_index + 1, msg['content']):
+                return None
+            out = super().process_message(msg, cell, cell_index)
+            session.outputs[cell_index + 1] = cell.outputs
+            return out
+
+    nb = deepcopy(job.raw)
+    for cell in nb['cells']:
+        cell['source'] = text_of(cell['source'])
+        cell.setdefault('metadata', {})
+        if cell['cell_type'] == 'code':
+            cell['outputs'] = []
+    client = Client(nbformat.from_dict(nb), km=manager, timeout=None, allow_errors=True,
+                    store_widget_state=False, coalesce_streams=False, record_timing=False)
+    client.on_cell_executed = lambda cell, cell_index, execute_reply: setattr(
+        client, 'reply', execute_reply['content'])
+    client.kc = kernel
+    kernel.allow_stdin = False
+    return client
+
+
+async def until(work, session: Session, process):
+    "Do the work, unless the process ends first or the session is stopped."
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(session.stopped.wait())
+    try:
+        while not task.done() and not stopped.done() and process.poll() is None:
+            await asyncio.wait({task, stopped}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for t in (task, stopped):
+            t.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+async def end(manager, session: Session) -> int | None:
+    "End the kernel and everything it started. -> its exit code if it ended by itself, else None"
+    process = manager.provisioner.process if manager.has_kernel else None
+    if process is None:
+        return None
+    if not session.completed and not session.stopped.is_set():
+        for _ in range(10):  # a dying kernel may take a moment
+            if process.poll() is not None:
+                break
+            await asyncio.sleep(0.01)
+    code = process.poll()
+    session.kill()
+    while process.poll() is None:
+        await asyncio.sleep(0.01)
+    return code
+
+
+def tail(file, size=20000) -> str:
+    "The end of what the kernel's process wrote to its real stderr."
+    file.flush()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - size))
+    return file.read().decode('utf-8', 'replace')

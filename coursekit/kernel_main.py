@@ -1,0 +1,19 @@
+"""The `kernel` engine's child: ipykernel's own launcher, with two additions.
+
+A fatal signal writes every thread's stack to the real stderr, so that a crash can be told by its line; and the
+kernel dies with the runner. Run by path, never imported.
+"""
+import faulthandler
+import os
+import sys
+
+del sys.path[0]  # this file's folder, which no notebook should import from
+
+faulthandler.enable(os.dup(2))
+if sys.platform == 'linux':
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+
+from ipykernel import kernelapp  # noqa: E402
+
+kernelapp.launch_new_instance()
