@@ -1,0 +1,78 @@
+"""The files that describe the project agree with each other."""
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())
+LOCK = [Requirement(line) for line in (ROOT / 'requirements.txt').read_text().splitlines()
+        if line and not line.startswith('#')]
+
+
+def wanted():
+    "Every requirement that pyproject.toml names, extras included."
+    project = PYPROJECT['project']
+    extras = [r for rs in project['optional-dependencies'].values() for r in rs]
+    return [Requirement(r) for r in project['dependencies'] + extras]
+
+
+@pytest.mark.parametrize('requirement', wanted(), ids=lambda r: r.name)
+def test_lock_holds_what_pyproject_asks_for(requirement):
+    pinned = [r for r in LOCK if canonicalize_name(r.name) == canonicalize_name(requirement.name)]
+    assert pinned, f'{requirement.name} is not in requirements.txt: run make lock'
+    for r in pinned:
+        (spec,) = r.specifier
+        assert spec.version in requirement.specifier, f'{r} does not satisfy {requirement}: run make lock'
+
+
+def test_lock_pins_every_package_for_every_platform():
+    for r in LOCK:
+        assert [s.operator for s in r.specifier] == ['=='], f'{r} is not pinned to one version'
+    for platform in ('linux', 'darwin', 'win32'):
+        for python in ('3.11', '3.12', '3.13'):
+            env = default_environment() | {
+                'sys_platform': platform, 'python_version': python, 'python_full_version': python + '.0',
+                'platform_system': {'linux': 'Linux', 'darwin': 'Darwin', 'win32': 'Windows'}[platform]}
+            names = [canonicalize_name(r.name) for r in LOCK if not r.marker or r.marker.evaluate(env)]
+            twice = {n for n in names if names.count(n) > 1}
+            assert not twice, f'{platform}, Python {python}: two versions of {twice}'
+            assert {'torch', 'torchvision', 'numpy', 'fastai'} <= set(names)
+
+
+def test_lock_holds_no_addresses():
+    text = (ROOT / 'requirements.txt').read_text()
+    assert not re.search(r'://|--|@', text)
+
+
+def test_conda_environment_installs_the_same():
+    import yaml
+    env = yaml.safe_load((ROOT / 'environment.yml').read_text())
+    (pip,) = [d['pip'] for d in env['dependencies'] if isinstance(d, dict)]
+    assert pip == ['-r requirements.txt', '-e .']
+    (python,) = [d for d in env['dependencies'] if isinstance(d, str) and d.startswith('python')]
+    assert python == 'python' + PYPROJECT['project']['requires-python']
+    assert 'pip' in env['dependencies']
+    assert env['name'] == PYPROJECT['project']['name']
+
+
+def test_makefile_installs_the_uv_it_names_and_the_lock():
+    text = (ROOT / 'Makefile').read_text()
+    assert re.search(r'^UV +:= uv==\d+\.\d+\.\d+$', text, re.M)
+    assert 'sync -q --python $(BIN)/python --compile-bytecode requirements.txt' in text
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert 'make test' in (ROOT / 'README.md').read_text()
+    assert (ROOT / '.ci' / 'run').read_text().rstrip().endswith('\nmake test')
+
+
+def test_entry_points_exist():
+    import importlib
+    for target in PYPROJECT['project']['scripts'].values():
+        module, function = target.split(':')
+        assert callable(getattr(importlib.import_module(module), function))
