@@ -16,6 +16,11 @@ class Usage:
     cpu_seconds: float = 0.0
     seen: dict = field(default_factory=dict)
 
+    def add_exit(self, end: dict):
+        "What the operating system says when a child has ended is better than the last sample."
+        self.cpu_seconds = max(self.cpu_seconds, end.get('cpu') or 0)
+        self.peak_mb = max(self.peak_mb, end.get('peak_mb') or 0)
+
 
 def sample(pid: int, usage: Usage) -> None:
     "Add what the tree under `pid` uses now. A tree that is gone changes nothing."

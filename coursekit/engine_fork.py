@@ -1,0 +1,289 @@
+"""The `fork` engine: a warm parent that has imported the heavy modules forks a fresh child for each notebook."""
+from __future__ import annotations
+
+import asyncio
+import codecs
+import itertools
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+
+from . import channel
+from .outputs import text_of
+from .records import Job
+from .session import Session, tags
+
+
+def available() -> str:
+    "Why this machine cannot fork notebooks; empty when it can."
+    if sys.platform != 'linux':
+        return f'the fork engine needs Linux, this is {sys.platform}'
+    return ''
+
+
+class ForkEngine:
+    "Runs each notebook in a forked child; what cannot be forked goes to the engine in `fallback`."
+    name = 'fork'
+
+    def __init__(self, modules=(), env=None, fallback=None):
+        self.modules, self.env, self.fallback = list(modules), dict(env or {}), fallback
+        self.ids, self.waiting, self.exits = itertools.count(1), {}, {}
+        self.parent = None
+        self.refused = ''
+
+    async def __aenter__(self):
+        self.folder = tempfile.mkdtemp(prefix='ck')
+        await self.start()
+        return self
+
+    async def start(self):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        env = {**os.environ, **self.env}
+        env.setdefault('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
+        with theirs:
+            self.parent = subprocess.Popen(
+                [sys.executable, '-Xfrozen_modules=off', '-m', 'coursekit.warm', str(theirs.fileno()), *self.modules],
+                env=env, cwd=self.folder, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self.control = ours
+        ours.setblocking(False)
+        self.ready = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(ours.fileno(), self.heard)
+        state = await self.ready
+        self.refused = state.get('unfit', '')
+
+    def heard(self):
+        "A message from the parent, or its end."
+        data = self.control.recv(1 << 16)
+        if not data:
+            asyncio.get_running_loop().remove_reader(self.control.fileno())
+            gone = {'refused': 'the warm parent died', 'exit': None, 'unfit': 'the warm parent died'}
+            for future in [self.ready, *self.waiting.values(), *self.exits.values()]:
+                if not future.done():
+                    future.set_result(gone)
+            self.refused = gone['refused']
+            return
+        message = channel.unpack(data[channel.HEAD.size:])
+        if 'ready' in message:
+            self.ready.set_result(message)
+        elif 'exit' in message:
+            self.exits[message['id']].set_result(message)
+        else:
+            self.waiting.pop(message['id']).set_result(message)
+
+    async def __aexit__(self, *exc):
+        if self.parent is not None:
+            asyncio.get_running_loop().remove_reader(self.control.fileno())
+            self.control.close()
+            self.parent.kill()
+            self.parent.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def run(self, job: Job, session: Session) -> None:
+        if self.refused:
+            return await self.fall_back(job, session, self.refused)
+        folder = tempfile.mkdtemp(dir=self.folder, prefix='k')
+        number, token = next(self.ids), secrets.token_hex(8)
+        loop = asyncio.get_running_loop()
+        self.waiting[number], self.exits[number] = loop.create_future(), loop.create_future()
+        reader = Reader(session, token)
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe(), os.pipe()]
+        request = {'id': number, 'cwd': job.cwd, 'token': token,
+                   'env': {**job.env, 'IPYTHONDIR': folder, 'JPY_PARENT_PID': str(os.getpid())}}
+        try:
+            waiting = self.waiting[number]
+            socket.send_fds(self.control, [channel.pack(request)], [theirs.fileno(), pipes[0][1], pipes[1][1]])
+            theirs.close()
+            for _, write_end in pipes:
+                os.close(write_end)
+            answer = await waiting
+            if 'refused' in answer:
+                return await self.fall_back(job, session, answer['refused'])
+            session.started(answer['pid'])
+            reader.attach(loop, ours, [read_end for read_end, _ in pipes])
+            await loop.sock_sendall(ours, channel.pack({'cells': code_cells(job)}))
+            await self.life(session, reader, self.exits[number])
+        finally:
+            reader.detach()
+            ours.close()
+            for read_end, _ in pipes:
+                os.close(read_end)
+            self.exits.pop(number, None)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def life(self, session: Session, reader: 'Reader', exited: asyncio.Future):
+        "Until the child is gone; one that has told its end gets a moment for its exit handlers."
+        await asyncio.wait({exited, reader.ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not exited.done():
+            await asyncio.wait({exited}, timeout=1)
+        by_itself = exited.done() and not session.killed
+        session.kill()
+        end = await exited
+        reader.drain()
+        session.usage.add_exit(end)
+        session.finished(end['exit'] if by_itself else None, reader.text_end('stderr'))
+
+    async def fall_back(self, job, session, reason):
+        if self.fallback is None:
+            raise RuntimeError(reason)
+        session.notes.append(f'ran on the kernel engine: {reason}')
+        engine = await self.fallback()
+        await engine.run(job, session)
+
+
+def code_cells(job: Job) -> list:
+    "What the child has to execute: number, source, must it raise?"
+    return [[n, text_of(c['source']), 'raises-exception' in tags(c)]
+            for n, c in enumerate(job.raw['cells'], 1)
+            if c['cell_type'] == 'code' and n not in job.skip and text_of(c['source']).strip()]
+
+
+class Reader:
+    """Puts the child's two pipes and its messages back into one order, and tells the session.
+
+    Before it sends message k the child writes mark k into both pipes; so message k comes after all text before
+    these marks.
+    """
+    MARK = 27  # bytes of a mark: \x1e, 16 of the token, colon, 8 digits, newline
+
+    def __init__(self, session: Session, token: str):
+        self.session, self.start = session, b'\x1e' + token.encode() + b':'
+        self.feed, self.messages, self.done = channel.Feed(), [], 0
+        self.buffers = {'stdout': bytearray(), 'stderr': bytearray()}
+        self.decoders = {name: codecs.getincrementaldecoder('utf-8')('replace') for name in self.buffers}
+        self.passed = {'stdout': 0, 'stderr': 0}
+        self.open, self.number, self.outputs, self.displays = {}, None, [], {}
+        self.clear_next = False
+        self.last = {'stdout': '', 'stderr': ''}
+
+    def attach(self, loop, sock, fds):
+        self.loop, self.ended = loop, loop.create_future()
+        self.sock = sock
+        sock.setblocking(False)
+        self.open['channel'] = sock.fileno()
+        for name, fd in zip(self.buffers, fds):
+            os.set_blocking(fd, False)
+            self.open[name] = fd
+        for name, fd in self.open.items():
+            loop.add_reader(fd, self.read, name)
+
+    def detach(self):
+        for name in list(self.open):
+            self.close(name)
+
+    def close(self, name):
+        self.loop.remove_reader(self.open.pop(name))
+        if not self.open and not self.ended.done():
+            self.ended.set_result(None)
+
+    def read(self, name) -> bool:
+        "Take what is there. -> was there anything?"
+        try:
+            data = os.read(self.open[name], 1 << 18)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data = b''
+        if not data:
+            self.close(name)
+        elif name == 'channel':
+            self.messages += self.feed.messages(data)
+        else:
+            self.buffers[name] += data
+        self.pump()
+        return bool(data)
+
+    def drain(self):
+        "The child is gone: take what it left behind, whatever marks are missing."
+        for name in list(self.open):
+            while name in self.open and self.read(name):
+                pass
+        self.pump(last=True)
+
+    def pump(self, last=False):
+        while True:
+            for name in self.buffers:
+                if self.passed[name] == self.done:
+                    self.take_text(name, last)
+            if not self.messages or not (last or all(n > self.done for n in self.passed.values())):
+                return
+            self.done += 1
+            for name in self.passed:
+                self.passed[name] = max(self.passed[name], self.done)
+            self.handle(self.messages.pop(0))
+
+    def take_text(self, name, last):
+        "Hand on the text up to the next mark, or as much of it as cannot be the beginning of one."
+        buffer = self.buffers[name]
+        at = buffer.find(self.start)
+        if at >= 0 and len(buffer) >= at + self.MARK:
+            text, self.passed[name] = buffer[:at], self.passed[name] + 1
+            del buffer[:at + self.MARK]
+        else:
+            keep = buffer.rfind(b'\x1e', max(0, len(buffer) - self.MARK)) if not last else -1
+            end = len(buffer) if keep < 0 else keep
+            text = buffer[:end]
+            del buffer[:end]
+        if text:
+            self.text(name, self.decoders[name].decode(bytes(text)))
+
+    def text(self, name, text):
+        self.last[name] = (self.last[name] + text)[-20000:]
+        content = {'name': name, 'text': text}
+        if self.number is not None and self.session.room_for(self.number, content):
+            self.output({'output_type': 'stream', **content})
+
+    def text_end(self, name) -> str:
+        return self.last[name]
+
+    def handle(self, message):
+        if 'start' in message:
+            self.number, self.outputs = message['start'], []
+            self.clear_next = False
+            self.session.cell_started(self.number)
+            self.session.outputs[self.number] = self.outputs
+        elif 'reply' in message:
+            self.session.cell_done(message['number'], self.outputs, message['reply'])
+            self.number = None
+        elif 'end' in message:
+            self.session.completed = self.session.failed is None
+            if not self.ended.done():
+                self.ended.set_result(None)
+        elif self.number is not None:
+            self.display(message['type'], message['content'])
+
+    def display(self, kind, content):
+        "What a front end does with a message of this kind."
+        name = (content.get('transient') or {}).get('display_id')
+        if name and kind in ('display_data', 'update_display_data', 'execute_result'):
+            for out in self.displays.get(name, ()):
+                out.update(data=content['data'], metadata=content['metadata'])
+        if kind == 'clear_output':
+            if content.get('wait'):
+                self.clear_next = True
+            else:
+                self.clear()
+        elif kind in ('display_data', 'execute_result'):
+            out = {'output_type': kind, 'data': content['data'], 'metadata': content['metadata']}
+            if kind == 'execute_result':
+                out['execution_count'] = content['execution_count']
+            if self.output(out) and name:
+                self.displays.setdefault(name, []).append(out)
+        elif kind == 'error':
+            self.output({'output_type': 'error', **{k: content[k] for k in ('ename', 'evalue', 'traceback')}})
+
+    def output(self, out) -> bool:
+        if self.clear_next:
+            self.clear_next = False
+            self.clear()
+        self.outputs.append(out)
+        return True
+
+    def clear(self):
+        for outs in self.displays.values():
+            outs[:] = [o for o in outs if not any(o is mine for mine in self.outputs)]
+        self.outputs.clear()

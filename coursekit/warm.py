@@ -1,0 +1,140 @@
+"""The warm parent of the `fork` engine: imports the heavy modules once, then forks a child for each notebook.
+
+It only imports. A parent that computed anything with threads would hand its children locks that nobody opens, so
+before each fork it looks at its own threads and refuses when there is more than one.
+"""
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+
+from . import channel
+
+OURS = ('coursekit', 'exp', 'notebook2script', 'run_notebook')
+MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell', 'ipykernel.debugger',
+             'IPython.core.magics', 'IPython.extensions.storemagic', 'jedi', 'sqlite3', 'tornado.ioloop')
+
+
+def preload(names) -> dict[str, str]:
+    "Import what can be imported. -> the reason for each module that could not"
+    failed = {}
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except BaseException as e:  # a module may even call sys.exit; the notebook will meet the error itself
+            failed[name] = f'{type(e).__name__}: {e}'
+    return failed
+
+
+def native_threads() -> int:
+    "How many threads this process has, those of C libraries included."
+    return len(os.listdir('/proc/self/task'))
+
+
+def settle():
+    "One empty fork: OpenBLAS stops its idle threads before a fork, and starts them again when first used."
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def unfit() -> str:
+    "Why this process must not fork a notebook now; empty when it may."
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_initialized():
+        return 'an import started CUDA'
+    if (n := native_threads()) > 1:
+        return f'an import started {n - 1} thread{"s" * (n > 2)}'
+    return ''
+
+
+class Warm:
+    "The parent's loop: forks on request, reports each child's end."
+
+    def __init__(self, control: socket.socket):
+        self.control, self.children = control, {}
+        self.wake, wake_in = os.pipe()
+        os.set_blocking(wake_in, False)
+        signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def tell(self, **message):
+        self.control.sendall(channel.pack(message))
+
+    def serve(self):
+        while True:
+            ready, _, _ = select.select([self.control, self.wake], [], [])
+            if self.wake in ready:
+                os.read(self.wake, 4096)
+                self.reap()
+            if self.control in ready and not self.request():
+                return
+
+    def request(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 3)
+        if not data:
+            return False
+        message = channel.unpack(data[channel.HEAD.size:])
+        if reason := unfit():
+            self.tell(id=message['id'], refused=reason)
+        else:
+            self.fork(message, fds)
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def fork(self, message, fds):
+        pid = os.fork()
+        if pid:
+            self.children[pid] = message['id']
+            self.tell(id=message['id'], pid=pid)
+            return
+        status = 70
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self.control.close()
+            os.close(self.wake)
+            from .child import live
+            status = live(message, *fds)
+        finally:
+            os._exit(status)
+
+    def reap(self):
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.children:
+                self.tell(id=self.children.pop(pid), exit=os.waitstatus_to_exitcode(status),
+                          cpu=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024)
+
+
+def main():
+    import ctypes
+    from . import child  # noqa: F401  imported here so that no child has to
+    control = socket.socket(fileno=int(sys.argv[1]))
+    names = sys.argv[2:]
+    libc = ctypes.CDLL(None)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the runner
+    libc.prctl(36, 1)              # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
+    failed = preload([*MACHINERY, *names])
+    settle()
+    gc.collect()
+    gc.freeze()
+    warm = Warm(control)
+    warm.tell(ready=True, unfit=unfit(), failed=failed)
+    warm.serve()
+
+
+if __name__ == '__main__':
+    main()
