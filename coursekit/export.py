@@ -1,59 +1,127 @@
-"""From notebooks to modules: what is to be exported, whether it can be, and the writing of it."""
+"""The exporter's work, in the order it is done: plan, check, then compare or write."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coursekit import export_cells, export_module, export_names
-from coursekit.export_files import read_text, write_all
-from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load
+from coursekit import export_index
+from coursekit.export_files import read_text, same_text, write_all
+from coursekit.export_plan import Course, ExportError, gather, settle
+from coursekit.export_module import read
+
+SHOWN = 40
 
 
 @dataclass
-class Chapter:
-    """A notebook on its way to its module."""
-    notebook: Notebook
-    blocks: list
-    path: Path
-    names: list[str] = field(default_factory=list)
-    text: str = ''
-
-    def told(self, root: Path) -> str:
-        name = self.notebook.path.name
-        if not self.blocks:
-            return f'nbs/{name}: nothing to export'
-        n = len(self.names)
-        return f'nbs/{name} → exp/{self.path.name} · {n} name{"s" * (n != 1)}'
+class Report:
+    """What an export did: a line for each notebook, those of `changes` for what is new."""
+    lines: list[str]
+    written: list[Path] = field(default_factory=list)
+    removed: list[Path] = field(default_factory=list)
+    stale: list[Path] = field(default_factory=list)
+    updated: list[Path] = field(default_factory=list)
+    modules: int = 0
 
 
-def export(paths=(), root=None, force=False) -> list[str]:
-    "Export the notebooks, or the whole course. Returns a line for each."
-    paths = [Path(p) for p in paths]
-    root = find_root(paths[0].parent if paths else None, root)
-    chapters = [chapter(load(p), root) for p in paths or course_notebooks(root)]
-    problems = [p.told(c.notebook) for c in chapters for p in validate(c)]
-    problems += [f'exp/{c.path.name} was edited by hand; --force writes over it'
-                 for c in chapters if c.text and not force and edited(c.path)]
+def export(paths=(), root=None, check=False, update=False, prune=False, force=False) -> Report:
+    """Export the notebooks named, or the whole course.
+
+    Raises ExportError, with nothing written, when anything is wrong or, with `check`, when `exp/` is
+    not what the notebooks give.
+    """
+    refuse_combinations(paths, check, update, prune, force)
+    course = gather(paths, root)
+    notebooks = {}
+    if update and not course.problems:
+        from coursekit.export_update import bring_back
+        notebooks = bring_back(course, force)
+    settle(course)
+    if check:
+        compare(course)
+        return Report([c.told() for c in course.chapters])
+    if not force:
+        refuse_edited(course, prune, update)
+    return write(course, notebooks, prune, force)
+
+
+def refuse_combinations(paths, check, update, prune, force) -> None:
+    if check and (update or prune or force):
+        raise ExportError('--check writes nothing, so it does not go with --update, --prune or --force')
+    if prune and paths:
+        raise ExportError('--prune looks at the whole course: name no notebook with it')
+
+
+def refuse_edited(course: Course, prune: bool, update: bool) -> None:
+    "Raise if a file that would be written or removed holds somebody's work."
+    problems = [edited(c.label, c.old is not None) for c in course.exporting()
+                if c.edited and not (update and c.old) and not c.up_to_date]
+    problems += [f'exp/{p.name} is stale, but was edited by hand: save what you need of it, then --prune --force'
+                 for p, m in course.stale.items() if prune and not m.intact]
+    index = read_text(course.exp / '__init__.py') or ''
+    made = read(index)
+    if made and not made.intact:
+        problems.append('exp/__init__.py was edited by hand since it was written; --force writes over it, and '
+                        'without its line `# notebook2script …` it is left alone')
     if problems:
-        raise CourseError('\n'.join(problems))
-    write_all({c.path: c.text for c in chapters if c.blocks and read_text(c.path) != c.text})
-    return [c.told(root) for c in chapters]
+        raise ExportError('\n'.join(problems))
 
 
-def chapter(notebook: Notebook, root: Path) -> Chapter:
-    return Chapter(notebook, export_cells.blocks(notebook), root / 'exp' / f'{notebook.module}.py')
+def edited(label: str, ours: bool) -> str:
+    if ours:
+        return (f'{label} was edited by hand since it was exported: --update brings the edit back into the notebook, '
+                '--force throws it away')
+    return f'{label} was not made by notebook2script: move it away, or write over it with --force'
 
 
-def validate(c: Chapter) -> list:
-    problems = [p for b in c.blocks for p in export_cells.read(b)]
-    if not problems:
-        c.names = export_names.public([b.tree for b in c.blocks])
-        c.text = export_module.render(c.notebook.path.name, c.notebook.title, c.names,
-                                      [(b.cell.number, b.cell.id, b.text) for b in c.blocks])
-    return problems
+# ---- writing
+
+def write(course: Course, notebooks: dict, prune: bool, force: bool) -> Report:
+    chapters = course.exporting()
+    changed = {c.path: c.text for c in chapters if not c.up_to_date}
+    write_all({**notebooks, **changed})
+    removed = list(course.stale) if prune else []
+    for path in removed:
+        path.unlink(missing_ok=True)
+    index_path = course.exp / '__init__.py'
+    index = read_text(index_path)
+    if (export_index.is_ours(index) or force) and chapters and (
+            changed or removed or not same_text(index, index_text(course))):
+        export_index.refresh(course.exp)
+    return Report([c.told() for c in course.chapters], list(changed), removed,
+                  [] if prune else list(course.stale), list(notebooks), len(chapters))
 
 
-def edited(path: Path) -> bool:
-    text = read_text(path)
-    module = text and export_module.read(text)
-    return bool(text) and not (module and module.intact)
+def index_text(course: Course) -> str:
+    "What `exp/__init__.py` has to be."
+    mine = [(c.notebook.path.name, c.path.stem, title_told(c), c.names) for c in course.exporting()]
+    return export_index.index_text(mine + export_index.on_disk(course.exp, {c.path for c in course.exporting()}))
+
+
+def title_told(c) -> str:
+    "The title as it stands in the module, where the index takes it from."
+    return read(c.text).title
+
+
+# ---- comparing
+
+def compare(course: Course) -> None:
+    "Raise ExportError, with a short diff, unless `exp/` holds what the notebooks give."
+    differ = [(c.label, c.old_text, c.text) for c in course.exporting() if not c.up_to_date]
+    index = read_text(course.exp / '__init__.py')
+    if course.exporting() and export_index.is_ours(index) and not same_text(index, new := index_text(course)):
+        differ.append(('exp/__init__.py', index, new))
+    told = [f'{label} is missing' if old is None else f'{label} is not what its notebook gives'
+            for label, old, _ in differ]
+    told += [f'exp/{p.name} is stale: no notebook exports it; --prune removes it' for p in course.stale]
+    if told:
+        raise ExportError('\n'.join([*told, *diff([d for d in differ if d[1] is not None])]))
+
+
+def diff(files: list[tuple]) -> list[str]:
+    "What exporting would change, in SHOWN lines at most."
+    from difflib import unified_diff
+    lines = [line for label, old, new in files
+             for line in unified_diff(old.splitlines(), new.splitlines(), label, f'{label} exported anew',
+                                      lineterm='', n=1)]
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + ([f'… and {more} lines more'] if more > 0 else [])

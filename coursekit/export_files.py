@@ -1,9 +1,10 @@
-"""Writing files so that a reader sees the old text or the new one, never half of either."""
+"""Reading and writing files so that nobody ever sees half of one."""
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from coursekit.export_module import plain
 from coursekit.notebook import CourseError
 
 
@@ -17,20 +18,55 @@ def read_text(path) -> str | None:
         raise CourseError(f'{path}: is not UTF-8 text (byte {e.start})') from None
 
 
+def same_text(old: str | None, new: str) -> bool:
+    "Does a file hold this text already, but perhaps for line ends that git translated?"
+    return old is not None and (old == new or plain(old) == new)
+
+
 def write_all(texts: dict) -> None:
-    "Write `{path: text}`: all new files are complete on disk before the first takes its place."
-    ready = []
+    """Write `{path: text}`, all or nothing.
+
+    Every new file is complete beside its place before the first is moved there, each in one step.
+    Should a move fail, those made before it are taken back.
+    """
+    ready, done = [], []
     try:
         for path, text in texts.items():
-            path = Path(path)
-            path.parent.mkdir(exist_ok=True)
-            temp = path.with_name(f'.{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp')
-            ready.append((temp, path))
-            temp.write_bytes(text.encode())
-            if path.exists():
-                temp.chmod(path.stat().st_mode & 0o777)
+            ready.append((prepared(Path(path), text.encode()), Path(path)))
         for temp, path in ready:
+            old = path.read_bytes() if path.exists() else None
             os.replace(temp, path)
+            done.append((path, old))
+    except OSError as e:
+        for path, old in reversed(done):
+            path.unlink() if old is None else os.replace(prepared(path, old), path)
+        raise CourseError(f'{e.filename2 or e.filename}: could not be written ({e.strerror}); nothing was changed'
+                          ) from None
     finally:
         for temp, _ in ready:
             temp.unlink(missing_ok=True)
+
+
+def prepared(path: Path, data: bytes) -> Path:
+    "A new file beside `path`, with the data, the mode of the file it will replace, and a later time."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f'.{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp')
+    try:
+        temp.write_bytes(data)
+        if path.exists():
+            old = path.stat()
+            temp.chmod(old.st_mode & 0o777)
+            if old.st_size == len(data):
+                later(temp, old.st_mtime_ns)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    return temp
+
+
+def later(path: Path, than: int) -> None:
+    """Give a file a time in a later second than its predecessor's: Python recognises a compiled module
+    by its source's size and whole seconds, and would go on using the old one."""
+    now, second = path.stat().st_mtime_ns, 10 ** 9
+    if now // second <= than // second:
+        os.utime(path, ns=(now, (than // second + 1) * second))

@@ -1,4 +1,4 @@
-"""The text of an exported module, to and fro: header, `__all__`, markers and blocks.
+"""The text of an exported module, to and fro: header, `__all__`, markers, blocks, last lines.
 
     \"\"\"Title of the chapter … \"\"\"
     # notebook2script 1 sha256:… head:…     was anything edited by hand? was the docstring?
@@ -11,8 +11,8 @@
 
     # cell hashes: a1b2c3d4:3f2a9c41 …      which cells are above, each with the hash of its text
 
-Hashes are taken over text with `\\n` line ends, so that a checkout which translates line ends
-does not look like an edit.
+Hashes are taken over text with `\\n` line ends, so that a checkout which translates line ends does
+not look like an edit. The line ends that a cell stops with do not count either: editors tidy them.
 """
 from __future__ import annotations
 
@@ -20,25 +20,83 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from coursekit.notebook import CourseError
+
 VERSION = 1
 WIDTH = 100
-STAMP = re.compile(r'^# notebook2script (\d+) sha256:([0-9a-f]{16}) head:([0-9a-f]{8})$', re.M)
-HASHES = re.compile(r'^# cell hashes:(?:[ \n#]+[\w-]+:[0-9a-f]{8}(?:\+\d+)?)+$', re.M)
-MARKER = re.compile(r'^# %% (.+\.ipynb) cell (\d+) #(\S+)[ \t]*$', re.M)
-NAMES = re.compile(r'^__all__ = \[([^\]]*)\]$', re.M)
 GAP = '\n\n\n'
+STAMP = re.compile(r'^# notebook2script (\d+) sha256:([0-9a-f]{16}) head:([0-9a-f]{8})\r?$', re.M)
+NAMES = re.compile(r'^__all__ = \[([^\]]*)\]\r?$', re.M)
+MARKER = re.compile(r'^# %% (.+\.ipynb) cell (\d+) #(\S+)[ \t]*\r?$', re.M)
+HASHES = re.compile(r'^# cell hashes:(?:[ \r\n#]+[\w-]+:[0-9a-f]{8}(?:\+\d+)?)+\r?$', re.M)
+SOURCE = re.compile(r'^Exported from nbs/(.+?\.ipynb):', re.M)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a module's last lines say of a cell: its id, the hash of its text as it was exported, and how
+    many lines of that text look like markers."""
+    id: str
+    hash: str
+    lookalikes: int = 0
+
+    def __str__(self) -> str:
+        return f'{self.id}:{self.hash}' + (f'+{self.lookalikes}' if self.lookalikes else '')
 
 
 @dataclass
 class Module:
-    """What a module made by this tool says of itself. `intact` is False once it was edited by hand."""
+    """What a module made by this tool says of itself. `intact`: nobody has edited it by hand since.
+    `cells` is None when its last lines are missing or damaged."""
     text: str
     version: int
     title: str
     notebook: str
     names: list[str]
-    cells: list[tuple[str, str, int]]
+    cells: list[Entry] | None
     intact: bool
+
+
+# ---- writing
+
+def render(notebook: str, title: str, names: list[str], blocks: list[tuple[int, str, str]]) -> str:
+    """The module of a notebook.
+
+    `notebook` is the file's name, `blocks` are `(cell number, cell id, text)`. A first block with
+    `from __future__` imports goes above `__all__`, as Python wants it.
+    """
+    told = [f'# %% {notebook} cell {number} #{id}\n{text}' for number, id, text in blocks]
+    first = [told.pop(0)] if blocks and has_future(blocks[0][2]) else []
+    listed = wrapped('__all__ = [', map(repr, names), ', ', ' ' * 11) + ']'
+    footer = wrapped('# cell hashes: ', map(str, entries(blocks)), ' ', '#   ')
+    rest = (GAP[1:] if first else '') + GAP.join([*first, listed, *told, footer]) + '\n'
+    return stamped(docstring(title, f'Exported from nbs/{notebook}: change the notebook and export it again, or '
+                                    'change this\nfile and bring the change back with '
+                                    '`python notebook2script.py --update`.\n'), rest)
+
+
+def entries(blocks: list[tuple[int, str, str]]) -> list[Entry]:
+    return [Entry(id, digest(text), len(MARKER.findall(text)) if '# %% ' in text else 0)
+            for _, id, text in blocks]
+
+
+def docstring(title: str, more: str) -> str:
+    title = ''.join(c for c in ' '.join(title.split()) if c.isprintable())
+    return '"""{}\n\n{}"""\n'.format(quotable(title), more)
+
+
+def quotable(text: str) -> str:
+    "Text as it can stand in a docstring."
+    return text.replace('\\', '\\\\').replace('"', "'").encode(errors='replace').decode()
+
+
+def stamped(head: str, rest: str, version: int = VERSION) -> str:
+    "A module: its docstring, the line that tells whether it was edited, and the rest."
+    return (f'{head}# notebook2script {version} sha256:{digest(head + rest, 16)} head:{digest(head)}\n{rest}')
+
+
+def digest(text: str, n: int = 8) -> str:
+    return sha256(unix(text).rstrip('\n').encode(errors='surrogatepass')).hexdigest()[:n]
 
 
 def unix(text: str) -> str:
@@ -46,44 +104,8 @@ def unix(text: str) -> str:
     return text.replace('\r\n', '\n').replace('\r', '\n') if '\r' in text else text
 
 
-def digest(text: str, n: int = 8) -> str:
-    "A short hash of a text; line ends and the line ends it stops with do not count."
-    return sha256(unix(text).rstrip('\n').encode()).hexdigest()[:n]
-
-
-def marker(notebook: str, number: int, id: str) -> str:
-    return f'# %% {notebook} cell {number} #{id}'
-
-
-def render(notebook: str, title: str, names: list[str], blocks: list[tuple]) -> str:
-    """The module of a notebook.
-
-    `notebook` is the file's name, `blocks` are `(cell number, cell id, text)`. A first block with
-    `from __future__` imports goes above `__all__`, as Python wants it.
-    """
-    told = [marker(notebook, number, id) + '\n' + text for number, id, text in blocks]
-    first = [told.pop(0)] if blocks and has_future(blocks[0][2]) else []
-    listed = wrapped('__all__ = [', map(repr, names), ', ', ' ' * 11) + ']'
-    hashes = [f'{id}:{digest(text)}' + (f'+{n}' if (n := len(MARKER.findall(unix(text)))) else '')
-              for number, id, text in blocks]
-    footer = wrapped('# cell hashes: ', hashes, ' ', '#   ')
-    rest = (GAP[1:] if first else '') + GAP.join([*first, listed, *told, footer]) + '\n'
-    head = docstring(notebook, title)
-    return f'{head}{stamp(head, rest)}\n{rest}'
-
-
-def docstring(notebook: str, title: str) -> str:
-    title = ' '.join(title.replace('\\', '\\\\').replace('"', "'").split())
-    return (f'"""{title}\n\nExported from nbs/{notebook}: change the notebook and export it again, or change this\n'
-            'file and bring the change back with `python notebook2script.py --update`.\n"""\n')
-
-
-def stamp(head: str, rest: str) -> str:
-    return f'# notebook2script {VERSION} sha256:{digest(head + rest, 16)} head:{digest(head)}'
-
-
 def has_future(text: str) -> bool:
-    return re.search(r'^from[ \t]+__future__[ \t]+import\b', unix(text), re.M) is not None
+    return '__future__' in text and re.search(r'^from[ \t]+__future__[ \t]+import\b', unix(text), re.M) is not None
 
 
 def wrapped(start: str, items, between: str, indent: str) -> str:
@@ -98,30 +120,33 @@ def wrapped(start: str, items, between: str, indent: str) -> str:
     return '\n'.join([*lines, line])
 
 
+# ---- reading back
+
 def read(text: str) -> Module | None:
-    "What the header of a module says, or None where this tool did not make it."
-    text = unix(text.removeprefix('\ufeff'))
+    "What a module says of itself, or None where this tool did not make it."
+    text = plain(text)
     m = STAMP.search(text)
-    names = m and NAMES.search(text, m.end())
-    hashes = last(HASHES.finditer(text, m.end())) if m else None
-    if not (m and names and hashes):
+    if not m:
         return None
-    head, rest = text[:m.start()], text[m.end() + 1:]
-    return Module(text, int(m[1]), head.split('\n', 1)[0].removeprefix('"""').replace('\\\\', '\\'),
-                  source_name(head), re.findall(r"'([^']+)'", names[1]),
-                  [cell_entry(c) for c in hashes[0].split()[3:] if c != '#'],
-                  m[0] == stamp(head, rest))
+    head, rest, version = text[:m.start()], text[m.end() + 1:], int(m[1])
+    names, hashes, source = NAMES.search(rest), last(HASHES.finditer(rest)), SOURCE.search(head)
+    cells = [entry(e) for e in hashes[0].split()[3:] if e != '#'] if hashes else None
+    return Module(text, version, head.partition('\n')[0].removeprefix('"""').strip().replace('\\\\', '\\'),
+                  source[1] if source else '', re.findall(r"'([^']+)'", names[1]) if names else [], cells,
+                  unix(text) == unix(stamped(head, rest, version)))
 
 
-def cell_entry(entry: str) -> tuple[str, str, int]:
-    id, _, hashed = entry.partition(':')
+def plain(text: str) -> str:
+    "A file's text without a byte order mark, and with `\\n` line ends where all of them were translated."
+    text = text.removeprefix('\ufeff')
+    translated = '\r\n' in text and text.count('\r\n') == text.count('\n')
+    return text.replace('\r\n', '\n') if translated else text
+
+
+def entry(text: str) -> Entry:
+    id, _, hashed = text.partition(':')
     hashed, _, n = hashed.partition('+')
-    return id, hashed, int(n or 0)
-
-
-def source_name(head: str) -> str:
-    m = re.search(r'^Exported from nbs/(.+?): ', head, re.M)
-    return m[1] if m else ''
+    return Entry(id, hashed, int(n or 0))
 
 
 def last(items):
@@ -130,3 +155,78 @@ def last(items):
     for found in items:
         pass
     return found
+
+
+def split(module: Module, name: str) -> dict[str, str]:
+    """The text of each block by cell id, the line ends it stops with left out.
+
+    Raises CourseError where it cannot be told which text belongs to which cell. `name` is the
+    module's, for messages.
+    """
+    stamp = STAMP.search(module.text)
+    if module.cells is None:
+        raise CourseError(f'{name}: its last line, `# cell hashes: …`, is missing or damaged, so its blocks cannot '
+                          'be told apart: copy what you changed into the notebook, then export with --force')
+    text = cut_footer(module.text)
+    markers = real_markers(text, module.cells, name)
+    above = NAMES.sub('', text[stamp.end():markers[0].start() if markers else len(text)], count=1)
+    if above.strip():
+        raise CourseError(f'{name}: `{above.strip().splitlines()[0]}` stands above the first marker, in no '
+                          'cell: move it below the `# %%` line of the cell it should go to')
+    ends = [m.start() for m in markers[1:]] + [len(text)]
+    found = {m[3]: text[m.end() + 1:end].rstrip('\r\n') for m, end in zip(markers, ends)}
+    if markers and not NAMES.search(text, stamp.end(), markers[0].start()):
+        id = markers[0][3]
+        found[id] = without_names(found[id], name)
+    return found
+
+
+def cut_footer(text: str) -> str:
+    "The text without its last lines; what was written below them belongs to the last block."
+    m = last(HASHES.finditer(text))
+    below = text[m.end():]
+    return text[:m.start()].rstrip('\r\n') + ('\n\n' + below.lstrip('\r\n') if below.strip() else '\n')
+
+
+def without_names(text: str, name: str) -> str:
+    "A first block without the `__all__` that follows its `from __future__` imports."
+    m = last(NAMES.finditer(text))
+    if not m:
+        raise CourseError(f'{name}: `__all__` is missing; put it back, or export with --force')
+    if text[m.end():].strip():
+        raise CourseError(f'{name}: `{text[m.end():].strip().splitlines()[0]}` stands between `__all__` and the next '
+                          'marker, in no cell: move it below a `# %%` line')
+    return text[:m.start()].rstrip('\r\n')
+
+
+def real_markers(text: str, cells: list[Entry], name: str) -> list[re.Match]:
+    "The markers of the blocks, those left out that are lines of a cell's own text."
+    found = list(MARKER.finditer(text))
+    if len(found) == sum(1 + c.lookalikes for c in cells):
+        at = [sum(1 + c.lookalikes for c in cells[:i]) for i in range(len(cells))]
+        found = [found[i] for i in at]
+    ids, known = [m[3] for m in found], [c.id for c in cells]
+    if ids == known:
+        return found
+    if lost := [id for id in known if id not in ids]:
+        raise CourseError(f'{name}: the block of cell #{lost[0]} or the marker above it (`# %% … #{lost[0]}`) is gone: '
+                          'put the marker back; to be rid of the cell, delete it in the notebook and export with --force')
+    if new := [m for m in found if m[3] not in known]:
+        raise CourseError(f'{name}: there was no cell #{new[0][3]} when it was exported: a new cell has to be made in '
+                          f'the notebook; take the line `{new[0][0].strip()}` out')
+    twice = [id for id in ids if ids.count(id) > 1]
+    what = f'the marker of cell #{twice[0]} stands there twice' if twice else 'its blocks are in another order'
+    raise CourseError(f'{name}: {what}: put the markers back as they were (cells are moved in the notebook)')
+
+
+def locate(text: str, line: int) -> tuple[str, int, str, int] | None:
+    """Where in the notebook a line of a module comes from: `(notebook, cell number, cell id, line of the
+    cell)`, or None for a line of the header or of a module that this tool did not make."""
+    module = read(text)
+    try:
+        markers = real_markers(cut_footer(module.text), module.cells, '') if module and module.cells else []
+    except CourseError:
+        markers = list(MARKER.finditer(module.text))
+    at = [(module.text.count('\n', 0, m.start()) + 1, m) for m in markers]
+    above = last((start, m) for start, m in at if start < line)
+    return (above[1][1], int(above[1][2]), above[1][3], line - above[0] + 1) if above else None

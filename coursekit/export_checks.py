@@ -1,0 +1,62 @@
+"""Checks that need more than one cell, or more than one chapter."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from coursekit.export_links import Shelf, linked
+from coursekit.export_plan import Chapter, Course, chapter, parse
+from coursekit.notebook import CourseError, load
+
+
+def check_links(course: Course, chapters: list[Chapter]) -> None:
+    "Check what the chapters import from each other, and that each name they use comes from somewhere."
+    from coursekit.export_uses import missing
+    exporting = course.exporting()
+    shelf = Shelf(course.exp, {c.path.stem: c.names for c in exporting}, {c.path.stem: c.text for c in exporting},
+                  [p.stem for p in course.stale])
+    for c in chapters:
+        problems, stars = linked(c.path.stem, c.blocks, shelf)
+        c.problems += problems
+        if stars is not None:
+            c.problems += missing(c.notebook, c.blocks, stars)
+
+
+def clashes(course: Course) -> None:
+    "Names that two chapters export."
+    owners = {} if course.whole else others(course)
+    for c in course.exporting():
+        for name in c.names or ():
+            other = owners.setdefault(name, c)
+            if other is not c:
+                complain(c, name, other)
+
+
+def others(course: Course) -> dict[str, Chapter | Path]:
+    "The names of chapters that are not part of this call, as their modules on disk tell."
+    from coursekit.export_index import on_disk
+    mine = {c.path for c in course.chapters}
+    return {name: course.root / 'nbs' / notebook for notebook, _, _, names in on_disk(course.exp, mine)
+            for name in names}
+
+
+def complain(c: Chapter, name: str, other) -> None:
+    "Add the problem of a name that an`other` chapter exports too, if its notebook really still does."
+    if isinstance(other, Path):
+        try:
+            other = chapter(load(other), other.parent.parent)
+        except (CourseError, OSError):
+            return
+    theirs, mine = place(other, name), place(c, name)
+    if theirs and mine:
+        c.problems.append(mine.block.problem(
+            mine.binding.line, f'exports `{name}`, and so does {theirs.block.cell.where(other.notebook)}: rename one, '
+            f'or write `from exp.{other.path.stem} import {name}`'))
+
+
+def place(c: Chapter, name: str):
+    "Where a chapter defines a name."
+    if not c.defined:
+        kept, c.problems = c.problems, []
+        parse(c)
+        c.problems = kept
+    return c.defined.get(name)

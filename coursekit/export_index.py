@@ -1,0 +1,60 @@
+"""`exp/__init__.py`: which module comes from which chapter, and the names it has."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from coursekit.export_files import read_text, same_text, write_all
+from coursekit.export_module import NAMES, SOURCE, STAMP, Module, docstring, quotable, read, stamped, wrapped
+from coursekit.notebook import sort_key
+
+
+def index_text(entries: list[tuple[str, str, str, list[str]]]) -> str:
+    "The text of `exp/__init__.py` for `(notebook, module, title, names)`, in the order of the notebooks."
+    entries = sorted(entries, key=lambda e: sort_key(e[0]))
+    width = max([len(e[1]) for e in entries], default=0) + 3
+    table = ''.join(f'{module:{width}}{quotable(title)}\n' +
+                    (wrapped(' ' * width, names, ', ', ' ' * width) + '\n' if names else '')
+                    for _, module, title, names in entries)
+    chapters = ''.join(f'    {module!r}: {{\n        \'title\': {title!r},\n        \'notebook\': {notebook!r},\n' +
+                       wrapped("        'names': [", map(repr, names), ', ', ' ' * 18) + '],\n    },\n'
+                       for notebook, module, title, names in entries)
+    return stamped(docstring('The course as a library: a module for each chapter that exports something.',
+                             f'{table}\nWritten by notebook2script.py; `CHAPTERS` holds the same for programs.\n'),
+                   f'CHAPTERS = {{\n{chapters}}}\n')
+
+
+def entry(path: Path, module: Module) -> tuple[str, str, str, list[str]]:
+    return module.notebook, path.stem, module.title, module.names
+
+
+def on_disk(exp: Path, leave_out=()) -> list[tuple[str, str, str, list[str]]]:
+    "The entries of the modules that are there."
+    found = []
+    for path in exp.glob('nb_*.py'):
+        module = None if path in leave_out else header(read_text(path) or '')
+        found += [entry(path, module)] if module else []
+    return found
+
+
+def header(text: str) -> Module | None:
+    "A module's own account of itself, read without checking whether it was edited."
+    return read(text) if STAMP.search(text) and NAMES.search(text) and SOURCE.search(text) else None
+
+
+def is_ours(text: str | None) -> bool:
+    "May `exp/__init__.py` be written: is it absent, empty or made by this tool?"
+    return not (text or '').strip() or read(text) is not None
+
+
+def refresh(exp: Path) -> None:
+    """Make `exp/__init__.py` say what the modules on disk say.
+
+    Whoever writes it looks again afterwards. So when several notebooks export at once, the last to
+    write has seen the modules of all the others, without a lock.
+    """
+    index = exp / '__init__.py'
+    while True:
+        text = index_text(on_disk(exp))
+        if same_text(read_text(index), text):
+            return
+        write_all({index: text})

@@ -1,0 +1,226 @@
+"""What is to be exported: the chapters, their modules' texts, and every problem on the way there."""
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coursekit import export_cells
+from coursekit.export_cells import Block, Problem
+from coursekit.export_files import read_text, same_text
+from coursekit.export_module import STAMP, VERSION, Module, entries, has_future, read, render
+from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load, sort_key
+
+CELL_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
+
+
+class ExportError(CourseError):
+    """One or more problems, a line or a few for each. Jupyter shows it without the frames it came through."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f'ExportError: {self}']
+
+
+@dataclass
+class Chapter:
+    """A notebook on its way to its module. `old` is the module on disk, `text` what it shall be, `names` its
+    public names (None while a broken cell hides them)."""
+    notebook: Notebook
+    path: Path
+    blocks: list[Block]
+    old_text: str | None
+    old: Module | None
+    names: list[str] | None = None
+    text: str = ''
+    defined: dict = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return f'exp/{self.path.name}'
+
+    @property
+    def edited(self) -> bool:
+        "Was the module on disk written, or changed, by hand?"
+        return bool((self.old_text or '').strip()) and not (self.old and self.old.intact)
+
+    @property
+    def trusted(self) -> bool:
+        "Was the module on disk made from these very cells, so that they were checked before?"
+        return bool(self.old and self.old.intact and self.old.version == VERSION
+                    and self.old.cells == entries(self.parts()))
+
+    @property
+    def up_to_date(self) -> bool:
+        return same_text(self.old_text, self.text)
+
+    @property
+    def title(self) -> str:
+        course = self.notebook.raw.get('metadata', {}).get('course')
+        return (course.get('title') if isinstance(course, dict) else None) or self.notebook.title
+
+    def parts(self) -> list[tuple[int, str, str]]:
+        return [(b.cell.number, b.cell.id, b.text) for b in self.blocks]
+
+    def told(self) -> str:
+        "The line that an export prints: the same whether or not the module had to be written."
+        name = f'nbs/{self.notebook.path.name}'
+        if not self.blocks:
+            return f'{name}: nothing to export'
+        return f'{name} → {self.label} · {len(self.names)} name{"s" * (len(self.names) != 1)}'
+
+
+@dataclass
+class Course:
+    """The chapters of one call. `whole`: all there are. `stale`: modules of ours that no notebook makes."""
+    root: Path
+    whole: bool
+    chapters: list[Chapter]
+    problems: list[str]
+    stale: dict[Path, Module] = field(default_factory=dict)
+
+    @property
+    def exp(self) -> Path:
+        return self.root / 'exp'
+
+    def exporting(self) -> list[Chapter]:
+        return [c for c in self.chapters if c.blocks]
+
+
+# ---- finding the chapters
+
+def gather(paths=(), root=None) -> Course:
+    "Read the notebooks named, or all of the course. What cannot be read goes to the problems."
+    paths = [Path(p) for p in paths]
+    root = find_root(paths[0].absolute().parent if paths else None, root)
+    problems, chapters = [], []
+    for path in dict.fromkeys(located(p, root) for p in paths) if paths else course_notebooks(root):
+        try:
+            if path.parent != root / 'nbs':
+                raise CourseError(f'{shown(path)}: is not in {shown(root / "nbs")}, the folder that is exported from')
+            chapters.append(chapter(load(shown(path)), root))
+        except CourseError as e:
+            problems.append(str(e))
+        except OSError as e:
+            problems.append(f'{shown(path)}: cannot be read ({e.strerror})')
+    if not chapters and not problems:
+        problems.append(f'{shown(root / "nbs")} holds no notebooks: nothing to export')
+    course = Course(root, not paths, chapters, problems)
+    if course.whole and not problems:
+        course.stale = stale(course)
+    return course
+
+
+def located(path: Path, root: Path) -> Path:
+    """The notebook that a path means: a module of `exp/` stands for its notebook, and a bare name that is not
+    in the current folder for the notebook of that name in `nbs/`."""
+    if path.suffix == '.py' and (made := read(read_text(path) or '')):
+        return root / 'nbs' / made.notebook
+    if not path.exists() and path.parent == Path('.') and (root / 'nbs' / path).exists():
+        return root / 'nbs' / path
+    return Path(os.path.normpath(path.absolute()))
+
+
+def shown(path: Path) -> Path:
+    "A path as messages give it: from the current folder where it lies below it."
+    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path
+
+
+def chapter(notebook: Notebook, root: Path) -> Chapter:
+    path = root / 'exp' / f'{notebook.module or notebook.path.stem}.py'
+    text = read_text(path)
+    blocks = [b for c in notebook.cells if (b := export_cells.block(c))]
+    return Chapter(notebook, path, blocks, text, read(text) if text else None)
+
+
+def stale(course: Course) -> dict[Path, Module]:
+    "The modules in `exp/` that this tool made from notebooks which are gone or export no more."
+    made = {c.path for c in course.exporting()}
+    others = (p for p in sorted(course.exp.glob('*.py')) if p not in made and p.name != '__init__.py')
+    return {p: m for p in others if (m := read(read_text(p) or ''))}
+
+
+# ---- checking and rendering
+
+def settle(course: Course) -> None:
+    "Give each chapter its names and text; raises ExportError with all problems, if there are any."
+    for c in course.chapters:
+        c.problems += [p for cell in c.notebook.cells if (p := export_cells.near_miss(cell))] + odd_ids(c)
+    course.problems += numbering(course)
+    chapters = course.exporting()
+    doubtful = unproven(course, chapters)
+    for c in doubtful:
+        parse(c)
+    for c in chapters:
+        if c not in doubtful:
+            c.names = c.old.names
+        if c.names is not None:
+            c.text = render(c.notebook.path.name, c.title, c.names, c.parts())
+    if doubtful:
+        from coursekit.export_checks import check_links
+        check_links(course, [c for c in doubtful if c.names is not None])
+    from coursekit.export_checks import clashes
+    clashes(course)
+    told = [p.told(c.notebook) for c in course.chapters for p in sorted(c.problems, key=Problem.place)]
+    if course.problems or told:
+        raise ExportError('\n'.join([*course.problems, *told]))
+
+
+def unproven(course: Course, chapters: list[Chapter]) -> list[Chapter]:
+    "The chapters to be checked: those that changed, and those that mention a module which did."
+    changed = [c for c in chapters if not c.trusted]
+    modules = [c.path.stem for c in changed] + [p.stem for p in course.stale]
+    mention = re.compile(rf'\b(?:{"|".join(map(re.escape, modules))})\b') if modules else None
+    return [c for c in chapters if c in changed or mention and any(mention.search(b.text) for b in c.blocks)]
+
+
+def parse(c: Chapter) -> None:
+    "Parse the export cells of a chapter and find the names they define."
+    from coursekit.export_names import define, public
+    problems = [p for b in c.blocks for p in export_cells.read(b)]
+    if not problems:
+        c.defined, problems = define(c.blocks)
+        c.names = public(c.defined)
+        problems += unacceptable(c)
+    c.problems += problems
+
+
+def unacceptable(c: Chapter) -> list[Problem]:
+    "What Python does not accept of the module as a whole."
+    text = render(c.notebook.path.name, c.title, c.names, c.parts())
+    try:
+        compile(text, c.label, 'exec', dont_inherit=True)
+        return []
+    except SyntaxError as e:
+        late = [b.problem(None, '`from __future__` imports belong into the first export cell, above all else')
+                for i, b in enumerate(c.blocks) if has_future(b.text) and '__future__' in (e.msg or '')]
+        return [p for b in c.blocks if (p := export_cells.compiles(b))] or late[-1:] or [
+            c.blocks[0].problem(None, f'the cells make no module when put together: {e.msg} ({c.label}, line {e.lineno})')]
+
+
+def odd_ids(c: Chapter) -> list[Problem]:
+    "Cell ids that cannot be used to find the cell again."
+    seen, problems = {}, []
+    for b in c.blocks:
+        if not isinstance(b.cell.id, str) or not CELL_ID.fullmatch(b.cell.id):
+            problems.append(Problem(b.cell, None, 'its id is not 1 to 64 letters, digits, - and _, as Jupyter makes them'))
+        elif b.cell.id in seen:
+            problems.append(Problem(b.cell, None, f'has the same id as cell {seen[b.cell.id]}: save the notebook in '
+                                    'Jupyter, which gives it a new one'))
+        seen.setdefault(b.cell.id, b.cell.number)
+    return problems
+
+
+def numbering(course: Course) -> list[str]:
+    "Notebooks that share a number, and notebooks without one that have something to export."
+    problems, first = [], {}
+    for path in course_notebooks(course.root):
+        key = sort_key(path)[:3]
+        other = first.setdefault(key, path) if key[0] == 0 else path
+        if other != path and (course.whole or {path.name, other.name} & {c.notebook.path.name for c in course.chapters}):
+            problems.append(f'{other.name} and {path.name} have one number, so both would be exp/nb_'
+                            f'{path.name.partition("_")[0]}.py: give one of them another')
+    problems += [f'{c.notebook.path.name}: has export cells but no number: a name such as 07_{c.notebook.path.name} says '
+                 'which module they go to' for c in course.exporting() if not c.notebook.number]
+    return problems
