@@ -14,13 +14,13 @@ SHOWN = 40
 
 @dataclass
 class Report:
-    """What an export did: a line for each notebook, those of `changes` for what is new."""
+    """What an export did: a line for each notebook, which is the same on every run, and for the whole course
+    or an update what was new."""
     lines: list[str]
-    written: list[Path] = field(default_factory=list)
-    removed: list[Path] = field(default_factory=list)
-    stale: list[Path] = field(default_factory=list)
-    updated: list[Path] = field(default_factory=list)
-    modules: int = 0
+    news: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return '\n'.join(self.lines + self.news)
 
 
 def export(paths=(), root=None, check=False, update=False, prune=False, force=False) -> Report:
@@ -29,7 +29,7 @@ def export(paths=(), root=None, check=False, update=False, prune=False, force=Fa
     Raises ExportError, with nothing written, when anything is wrong or, with `check`, when `exp/` is
     not what the notebooks give.
     """
-    refuse_combinations(paths, check, update, prune, force)
+    refuse_combinations(paths, check=check, update=update, prune=prune, force=force)
     course = gather(paths, root)
     notebooks = {}
     if update and not course.problems:
@@ -38,13 +38,14 @@ def export(paths=(), root=None, check=False, update=False, prune=False, force=Fa
     settle(course)
     if check:
         compare(course)
-        return Report([c.told() for c in course.chapters])
+        return Report([c.told() for c in course.chapters], ['exp/ is what the notebooks give'])
     if not force:
         refuse_edited(course, prune, update)
     return write(course, notebooks, prune, force)
 
 
-def refuse_combinations(paths, check, update, prune, force) -> None:
+def refuse_combinations(paths, check=False, update=False, prune=False, force=False) -> None:
+    "Raise where options contradict each other."
     if check and (update or prune or force):
         raise ExportError('--check writes nothing, so it does not go with --update, --prune or --force')
     if prune and paths:
@@ -87,8 +88,13 @@ def write(course: Course, notebooks: dict, prune: bool, force: bool) -> Report:
     if (export_index.is_ours(index) or force) and chapters and (
             changed or removed or not same_text(index, index_text(course))):
         export_index.refresh(course.exp)
-    return Report([c.told() for c in course.chapters], list(changed), removed,
-                  [] if prune else list(course.stale), list(notebooks), len(chapters))
+    news = [f'nbs/{path.name}: updated from exp/' for path in notebooks]
+    if course.whole:
+        news += [f'exp/{path.name}: removed' if prune else f'exp/{path.name}: stale, no notebook exports it (--prune '
+                 'removes it)' for path in course.stale]
+        news.append(f'{len(chapters)} module{"s" * (len(chapters) != 1)}: {len(changed)} written, '
+                    f'{len(chapters) - len(changed)} unchanged')
+    return Report([c.told() for c in course.chapters], news)
 
 
 def index_text(course: Course) -> str:
