@@ -1,42 +1,158 @@
-"""Execute notebooks as a test suite: `python run_notebook.py [PATH…]`."""
+"""Run a course's notebooks as its test suite.
+
+usage: python run_notebook.py [PATH...] [options]
+
+PATH is a notebook, a folder or a glob; none means every notebook in nbs/. Each notebook runs from top to bottom
+in a fresh process, after the notebooks whose exported modules it imports. A cell that raises fails its notebook;
+what builds on a failed notebook is "blocked". The files are not changed, unless you say --inplace.
+
+what to run
+  --only GLOB        only notebooks whose name or number matches (several: a,b)
+  --changed          only those whose cells, imported modules, data or package versions changed since they
+                     passed; says why each is run or skipped
+  --lf               only those that failed last time
+  --skip gpu,net,slow   leave out cells with these tags, and notebooks whose metadata "course.needs" names them
+  --root DIR         the course's folder (default: the nearest above the notebook that holds nbs/)
+
+how
+  --jobs N           so many at a time (default: one for each core)
+  --engine fork|kernel   fork: children of a process that has torch and the like imported already, with ipykernel's
+                     own shell (Linux; the default there). kernel: a real Jupyter kernel for each notebook
+  --inplace          save the outputs of notebooks that pass into their files, and their claims in results.json
+
+limits
+  --timeout S        seconds for a notebook (default: 5 times its metadata "course.budget", else 600; 0: none)
+  --cell-timeout S   seconds for a cell (default: none)
+  --run-timeout S    seconds for the whole run (default: none)
+  --mem-limit GB     memory for a notebook and its subprocesses (default: none)
+
+reports
+  --json F           outcome, cell, message, seconds, memory and claims of each notebook
+  --junit F          the same for CI servers
+  --html DIR         each notebook that failed, as a page, as far as it came
+  --annotations      GitHub annotations (default: when GITHUB_ACTIONS is true)
+  --record           put this run's claims into results.json
+  --readme           bring README.md's table up to date with results.json, and run nothing
+
+Every option may be spelled with - or _. Exit status: 0 if every notebook passed or was skipped and at least one ran
+(or --changed found all up to date), 1 if not, 130 after Ctrl-C.
+
+outcomes: passed, failed, timed out, crashed (its process died), out of memory, blocked, skipped, tool error
+cell tags: raises-exception (must raise), slow, gpu, net
+"""
 from __future__ import annotations
 
-import asyncio
+import difflib
+import inspect
 import os
 import sys
 
-from coursekit.notebook import CourseError, course_notebooks, find_root
-from coursekit.runner import make_job, run_all
+from coursekit.notebook import CourseError
+
+FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme')
 
 
-def report(kind, key, what):
-    if kind == 'end':
-        print(f'{what.outcome:8} {key} {what.seconds:.1f} s, {what.cpu_seconds:.1f} CPU s, {what.peak_mb:.0f} MB'
-              + (f', cell {what.cell}: {what.message}' if what.message else ''), flush=True)
-        if what.failure:
-            print('\n'.join(what.failure.traceback))
+def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=None, cell_timeout=None,
+                 run_timeout=None, engine=None, junit=None, json=None, html=None, inplace=False, record=False,
+                 mem_limit=None, lf=False, root=None, annotations=None, readme=False, show=print):
+    """Run notebooks; the arguments are the command line's options (`python run_notebook.py --help`).
+
+    -> an `Outcome` with `.results` and `.exit_status`. Raises CourseError for a request that makes no sense.
+    """
+    from coursekit.command import run
+    from coursekit.plan import KNOWN_TAGS, Options
+    options = Options(whole('jobs', jobs), changed, words(only), words(skip), number('timeout', timeout),
+                      number('cell-timeout', cell_timeout), number('run-timeout', run_timeout), engine,
+                      number('mem-limit', mem_limit), lf, inplace, record, text(junit), text(json), text(html),
+                      annotations)
+    if engine not in (None, 'fork', 'kernel'):
+        raise CourseError(f'--engine {engine}: there are fork and kernel')
+    for tag in options.skip:
+        if tag not in KNOWN_TAGS:
+            raise CourseError(f'--skip {tag}: there are {", ".join(KNOWN_TAGS)}')
+    if readme:
+        return update_readme(root, show)
+    return run([str(p) for p in paths], options, root, show)
 
 
-def run_notebook(*paths, jobs=None, timeout=600, cell_timeout=None, inplace=False, mem_limit=None, root=None):
-    root = find_root(paths[0] if paths else '.', root)
-    paths = list(paths) or course_notebooks(root)
-    n = int(jobs or min(os.cpu_count(), max(1, len(paths))))
-    threads = max(1, os.cpu_count() // n)
-    work = [make_job(p, root, timeout, cell_timeout, mem_limit, threads) for p in paths]
-    results = asyncio.run(run_all(work, n, report, inplace, root))
-    return 0 if results and all(r.ok for r in results) else 1
+def update_readme(root, show):
+    from coursekit.command import Outcome
+    from coursekit.notebook import find_root
+    from coursekit.results import update_readme as update
+    show('README.md: results table ' + ('updated' if update(find_root(root=root)) else 'was up to date'))
+    return Outcome([], 0)
+
+
+def words(value) -> tuple[str, ...]:
+    "`gpu,net` from the command line arrives as a string or, cut by fire, as a tuple."
+    parts = value.split(',') if isinstance(value, str) else [str(v) for v in value] if value else []
+    return tuple(p.strip() for p in parts if p.strip())
+
+
+def number(name, value) -> float | None:
+    "A limit: a number that is not negative."
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise CourseError(f'--{name} {value}: a number that is not negative is needed')
+    return float(value)
+
+
+def whole(name, value) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise CourseError(f'--{name} {value}: a whole number above 0 is needed')
+    return value
+
+
+def text(value) -> str | None:
+    if isinstance(value, bool):
+        raise CourseError('--json, --junit and --html need the name of a file or folder')
+    return None if value is None else str(value)
+
+
+def arguments(argv: list[str]) -> list[str]:
+    """The command line as fire is to see it: `_` for `-`, and flags that never swallow the path after them.
+
+    Raises CourseError for an option that does not exist, with the nearest one that does.
+    """
+    known = [p for p in inspect.signature(run_notebook).parameters if p not in ('paths', 'show')]
+    out = []
+    for arg in argv:
+        if not arg.startswith('--'):
+            out.append(arg)
+            continue
+        name, equals, value = arg[2:].partition('=')
+        name = name.replace('-', '_')
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f'; did you mean --{near[0].replace("_", "-")}?' if near else ''
+            raise CourseError(f'there is no option --{name.replace("_", "-")}{hint} (--help lists them)')
+        out.append(f'--{name}=True' if name in FLAGS and not equals else f'--{name}{equals}{value}')
+    return out
 
 
 def main():
+    "The entry point."
     import fire
+    from coursekit import processes
+    if {'-h', '--help'} & set(sys.argv[1:]):
+        print(__doc__.strip())
+        return
+    processes.adopt_orphans()
+    status = []
     try:
-        sys.exit(fire.Fire(run_notebook, serialize=lambda code: None) or 0)
+        command = arguments(sys.argv[1:])
+        fire.Fire(lambda *a, **k: status.append(run_notebook(*a, **k).exit_status), command=command, name='run_notebook')
     except CourseError as e:
-        sys.exit(f'error: {e}')
+        print(f'error: {e}', file=sys.stderr)
+        status = [1]
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = [1]
+    finally:
+        processes.end_descendants()
+    sys.exit(status[0] if status else 1)
 
 
 if __name__ == '__main__':
-    import fire
-    code = []
-    fire.Fire(lambda *a, **k: code.append(run_notebook(*a, **k)))
-    sys.exit(code[0] if code else 0)
+    main()

@@ -25,6 +25,7 @@ from ipykernel.iostream import OutStream
 from jupyter_client.session import Session
 
 from . import channel
+from .frames import describe
 from .judge import complaint
 
 
@@ -215,7 +216,8 @@ async def cells(kernel, link: Link, job: dict):
         link.send(start=number)
         reply = await kernel.cell(number, source)
         reply.pop('user_expressions', None)
-        link.send(reply=reply, number=number)
+        frames = describe(sys.last_value) if reply['status'] == 'error' else []
+        link.send(reply=reply, number=number, frames=frames)
         if complaint(reply, must_raise):
             break
         await asyncio.sleep(0)

@@ -14,8 +14,9 @@ import tempfile
 
 from . import channel
 from .outputs import text_of
+from .processes import MARK
 from .records import Job
-from .session import Session, tags
+from .session import Session, must_raise
 
 
 def available() -> str:
@@ -93,7 +94,8 @@ class ForkEngine:
         ours, theirs = socket.socketpair()
         pipes = [os.pipe(), os.pipe()]
         request = {'id': number, 'cwd': job.cwd, 'token': token,
-                   'env': {**job.env, 'IPYTHONDIR': folder, 'JPY_PARENT_PID': str(os.getpid())}}
+                   'env': {**job.env, 'IPYTHONDIR': folder, 'JPY_PARENT_PID': str(os.getpid()),
+                           MARK: session.mark}}
         try:
             waiting = self.waiting[number]
             socket.send_fds(self.control, [channel.pack(request)], [theirs.fileno(), pipes[0][1], pipes[1][1]])
@@ -137,7 +139,7 @@ class ForkEngine:
 
 def code_cells(job: Job) -> list:
     "What the child has to execute: number, source, must it raise?"
-    return [[n, text_of(c['source']), 'raises-exception' in tags(c)]
+    return [[n, text_of(c['source']), must_raise(c)]
             for n, c in enumerate(job.raw['cells'], 1)
             if c['cell_type'] == 'code' and n not in job.skip and text_of(c['source']).strip()]
 
@@ -247,13 +249,13 @@ class Reader:
             self.session.cell_started(self.number)
             self.session.outputs[self.number] = self.outputs
         elif 'reply' in message:
-            self.session.cell_done(message['number'], self.outputs, message['reply'])
+            self.session.cell_done(message['number'], self.outputs, message['reply'], message['frames'])
             self.number = None
         elif 'end' in message:
             self.session.completed = self.session.failed is None
             if not self.ended.done():
                 self.ended.set_result(None)
-        elif self.number is not None:
+        elif self.number is not None and self.session.room_for_rich(self.number, message['content']):
             self.display(message['type'], message['content'])
 
     def display(self, kind, content):

@@ -6,6 +6,7 @@ private folder with a short absolute path (TCP ports can be taken by somebody el
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -13,10 +14,13 @@ import tempfile
 from copy import deepcopy
 from pathlib import Path
 
+from .judge import complaint
 from .outputs import text_of
+from .processes import MARK
 from .records import Job
-from .session import Session
+from .session import Session, must_raise
 
+RICH = ('display_data', 'execute_result', 'update_display_data')
 POSIX = os.name == 'posix'
 LAUNCHER = str(Path(__file__).with_name('kernel_main.py'))
 
@@ -25,9 +29,7 @@ class KernelEngine:
     "Runs each notebook in a kernel of its own."
     name = 'kernel'
 
-    def __init__(self, options):
-        self.options = options
-        self.folder = None
+    folder = None
 
     async def __aenter__(self):
         self.folder = tempfile.mkdtemp(prefix='ck')
@@ -43,7 +45,7 @@ class KernelEngine:
         where = {'transport': 'ipc', 'ip': f'{folder}/s'} if POSIX else {}
         manager = AsyncKernelManager(connection_file=f'{folder}/c.json', **where)
         manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, LAUNCHER, '-f', '{connection_file}', '--HistoryManager.hist_file=:memory:'],
+            argv=[sys.executable, '-Xfrozen_modules=off', LAUNCHER, '-f', '{connection_file}', '--HistoryManager.hist_file=:memory:'],
             display_name='Python 3', language='python')
         return manager
 
@@ -54,7 +56,8 @@ class KernelEngine:
         manager = self.manager(folder)
         client = None
         try:
-            await manager.start_kernel(cwd=job.cwd, env={**os.environ, **job.env, 'IPYTHONDIR': folder},
+            env = {**os.environ, **job.env, 'IPYTHONDIR': folder, MARK: session.mark}
+            await manager.start_kernel(cwd=job.cwd, env=env,
                                        stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors)
             process = manager.provisioner.process
             session.started(process.pid)
@@ -63,7 +66,7 @@ class KernelEngine:
             client = make_client(job, manager, kernel, session)
             await until(self.cells(job, client, kernel, session), session, process)
         finally:
-            session.finished(code := await end(manager, session), tail(errors))
+            session.finished(await end(manager, session), tail(errors))
             errors.close()
             if client is not None:
                 client.kc.stop_channels()
@@ -78,7 +81,9 @@ class KernelEngine:
                 continue
             session.cell_started(number)
             await client.async_execute_cell(cell, index)
-            if not session.cell_done(number, cell.outputs, client.reply):
+            wrong = complaint(client.reply, must_raise(cell)) or session.breach
+            frames = await last_frames(kernel) if wrong else []
+            if not session.cell_done(number, cell.outputs, client.reply, frames):
                 return
         session.completed = True
 
@@ -93,6 +98,8 @@ def make_client(job: Job, manager, kernel, session: Session):
 
         def process_message(self, msg, cell, cell_index):
             if msg['msg_type'] == 'stream' and not session.room_for(cell_index + 1, msg['content']):
+                return None
+            if msg['msg_type'] in RICH and not session.room_for_rich(cell_index + 1, msg['content']):
                 return None
             out = super().process_message(msg, cell, cell_index)
             session.outputs[cell_index + 1] = cell.outputs
@@ -111,6 +118,20 @@ def make_client(job: Job, manager, kernel, session: Session):
     client.kc = kernel
     kernel.allow_stdin = False
     return client
+
+
+async def last_frames(kernel) -> list:
+    "Ask the kernel where its last exception came from; a kernel that cannot say is not waited for."
+    import ast
+    ask = {'frames': '__import__("coursekit.frames", fromlist=["last"]).last()'}
+    try:
+        msg_id = kernel.execute('', silent=True, store_history=False, user_expressions=ask)
+        while True:
+            reply = await kernel.get_shell_msg(timeout=2)
+            if reply['parent_header'].get('msg_id') == msg_id:
+                return json.loads(ast.literal_eval(reply['content']['user_expressions']['frames']['data']['text/plain']))
+    except Exception:  # whatever the notebook broke, its own error is what matters
+        return []
 
 
 async def until(work, session: Session, process):

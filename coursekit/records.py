@@ -25,6 +25,7 @@ class Job:
     env: dict = field(default_factory=dict, repr=False)
     skip: dict = field(default_factory=dict)
     timeout: float | None = None
+    timeout_from: str = '--timeout'
     cell_timeout: float | None = None
     mem_limit: float | None = None
 

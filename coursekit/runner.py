@@ -1,54 +1,175 @@
-"""Runs a list of notebooks: in order, several at a time, each in an engine; what one does never costs another."""
+"""Runs a plan: several notebooks at a time, each after those it builds on; what one does never costs another its result."""
 from __future__ import annotations
 
 import asyncio
 import os
+import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from .engine_fork import ForkEngine
 from .engine_kernel import KernelEngine
-from .notebook import load
 from .outputs import Scrubber, save, stored, tidy
-from .records import ERROR, PASSED, Job, Result
+from .plan import Plan, preloads
+from .records import BLOCKED, ERROR, PASSED, SKIPPED, TIMEOUT, Job, Result, WORDS
 from .session import Session
 
-TOOLS = Path(__file__).resolve().parent.parent
+
+class Pool:
+    """Runs jobs, given as data, and returns results, given as data: `async with Pool(...) as pool: await pool.run(job)`.
+
+    It knows nothing of plans and files, so it can as well stand on another machine. A job that the fork engine
+    cannot take runs on the kernel engine, which starts when first needed.
+    """
+
+    def __init__(self, engine: str, modules=(), env=None, root='.'):
+        self.engine, self.modules, self.env = engine, modules, env or {}
+        self.scrub = Scrubber(root)
+        self.stack, self.sessions = AsyncExitStack(), set()
+        self.kernel = None
+
+    async def __aenter__(self):
+        await self.stack.__aenter__()
+        if self.engine == 'fork':
+            self.first = await self.stack.enter_async_context(ForkEngine(self.modules, self.env, self.kernels))
+        else:
+            self.first = await self.kernels()
+        return self
+
+    async def __aexit__(self, *exc):
+        for session in self.sessions:
+            session.kill()
+        return await self.stack.__aexit__(*exc)
+
+    async def kernels(self) -> KernelEngine:
+        if self.kernel is None:
+            self.kernel = await self.stack.enter_async_context(KernelEngine())
+        return self.kernel
+
+    async def run(self, job: Job, report=lambda *event: None, deadline: float | None = None) -> Result:
+        "Run one notebook. An error of the tool itself is a result like any other."
+        session = Session(job, report, deadline)
+        self.sessions.add(session)
+        try:
+            await self.first.run(job, session)
+        except Exception as e:
+            session.kill()
+            session.finished(None)
+            if session.verdict()[0] == ERROR:
+                session.breach = (ERROR, f'the runner failed: {type(e).__name__}: {e}')
+        except asyncio.CancelledError:
+            session.kill()
+            raise
+        finally:
+            self.sessions.discard(session)
+        result = session.result(self.first.name)
+        outputs = {n: tidy(outs, self.scrub) for n, outs in session.outputs.items()}
+        result.raw = stored(job.raw, outputs, session.counts)
+        return result
 
 
-def make_job(path, root, timeout=None, cell_timeout=None, mem_limit=None, threads=1) -> Job:
-    path = Path(path).absolute()
-    nb = load(path)
-    key = os.path.relpath(path, root)
-    paths = [str(root), str(TOOLS)] + [p for p in os.environ.get('PYTHONPATH', '').split(os.pathsep) if p]
-    env = {'PYTHONPATH': os.pathsep.join(dict.fromkeys(paths))}
-    for name in ('OMP', 'MKL', 'OPENBLAS', 'NUMEXPR', 'NUMBA'):
-        env[f'{name}_NUM_THREADS'] = str(threads)
-    return Job(key, str(path), nb.raw, str(path.parent), env, {}, timeout, cell_timeout, mem_limit)
+def pool_for(plan: Plan) -> Pool:
+    "The pool a plan asks for, its warm parent loaded with what the notebooks to be run import."
+    engine, _ = plan.engine()
+    libraries = set().union(*(plan.graph.reached[k][1] for k in plan.todo if k in plan.graph.reached))
+    folders = {plan.items[k].path.parent for k in plan.todo}
+    return Pool(engine, preloads(libraries, folders), plan.env(), plan.root)
 
 
-async def run_one(engine, job: Job, report) -> tuple[Result, Session]:
-    session = Session(job, report)
-    try:
-        await engine.run(job, session)
-    except Exception as e:
-        if session.verdict()[0] == ERROR:
-            session.breach = (ERROR, f'{type(e).__name__}: {e}')
-    return session.result(engine.name), session
+class Run:
+    "A plan being carried out."
 
+    def __init__(self, plan: Plan, report=lambda *event: None):
+        self.plan, self.options, self.report = plan, plan.options, report
+        self.results: dict[str, Result] = {}
+        self.parts: dict[str, dict] = {}
+        self.interrupted = False
 
-async def run_all(jobs, n_jobs, report, inplace=False, root='.'):
-    scrub = Scrubber(root)
-    gate = asyncio.Semaphore(n_jobs)
-    results = {}
-    async with KernelEngine(None) as engine:
-        async def one(job):
-            async with gate:
-                report('start', job.key, None)
-                res, session = await run_one(engine, job, report)
-                outputs = {n: tidy(o, scrub) for n, o in session.outputs.items()}
-                res.raw = stored(job.raw, outputs, session.counts)
-                if inplace and res.outcome == PASSED:
-                    save(res.raw, job.path)
-                results[job.key] = res
-                report('end', job.key, res)
-        await asyncio.gather(*(one(j) for j in jobs))
-    return [results[j.key] for j in jobs]
+    async def go(self) -> list[Result]:
+        "Run everything that can be run. -> a result for every notebook of the plan, in its order"
+        began = time.monotonic()
+        self.deadline = began + self.options.run_timeout if self.options.run_timeout else None
+        for key in self.plan.order:
+            self.decide_early(key)
+        try:
+            if any(k not in self.results for k in self.plan.order):
+                async with pool_for(self.plan) as pool:
+                    await self.all(pool)
+        except asyncio.CancelledError:
+            self.interrupted = True
+            for key in self.plan.order:
+                if key not in self.results:
+                    self.end(Result(key, ERROR, message='interrupted before it was through'))
+        return [self.results[key] for key in self.plan.order]
+
+    def decide_early(self, key: str):
+        "Results that need no running: what cannot be read, and what is to be skipped."
+        item = self.plan.items[key]
+        if item.error:
+            self.end(Result(key, ERROR, message=item.error))
+        elif item.skip:
+            self.end(Result(key, SKIPPED, message=item.skip))
+
+    async def all(self, pool: Pool):
+        waiting, running = [k for k in self.plan.order if k not in self.results], {}
+        try:
+            while waiting or running:
+                for key in list(waiting):
+                    if len(running) < self.plan.jobs and all(k in self.results for k in self.plan.needs(key)):
+                        waiting.remove(key)
+                        if not self.blocked(key):
+                            running[asyncio.ensure_future(self.one(pool, key))] = key
+                if running:
+                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        del running[task]
+                        task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def blocked(self, key: str) -> bool:
+        "Has something this notebook builds on gone wrong? Then that is its result."
+        bad = [k for k in self.plan.needs(key) if not self.results[k].ok]
+        if not bad:
+            return False
+        roots = [k for k in bad if self.results[k].outcome != BLOCKED] or bad
+        what = ', '.join(f'{Path(k).name} ({WORDS.get(o := self.results[k].outcome, o)})' for k in roots)
+        self.end(Result(key, BLOCKED, message=f'by {what}'))
+        return True
+
+    async def one(self, pool: Pool, key: str):
+        if self.deadline and time.monotonic() > self.deadline:
+            self.end(Result(key, TIMEOUT, message='not started: the time for the whole run was up (--run-timeout)'))
+            return
+        self.report('start', key)
+        self.parts[key] = self.plan.fingerprint(key)
+        result = await pool.run(self.plan.job(key), self.report, self.deadline)
+        item = self.plan.items[key]
+        if item.budget and result.outcome == PASSED and result.seconds > item.budget:
+            result.notes.append(f'took {result.seconds:.0f} s; its budget is {item.budget:g} s')
+        if self.options.inplace and result.outcome == PASSED:
+            self.save(item, result)
+        if not (self.options.html and not result.ok):
+            result.raw = None
+        self.end(result)
+
+    def save(self, item, result):
+        "Put the outputs into the notebook, unless somebody changed it meanwhile."
+        try:
+            from .notebook import load
+            if load(item.path).raw != item.notebook.raw:
+                result.outcome, result.message = ERROR, 'it passed, but the file was changed meanwhile and is left alone'
+                return
+            save(result.raw, item.path)
+        except Exception as e:
+            result.outcome, result.message = ERROR, f'it passed, but its outputs could not be saved: {e}'
+
+    def end(self, result: Result):
+        self.results[result.notebook] = result
+        if result.notebook in self.parts:
+            self.plan.history.add(result, self.parts[result.notebook])
+        elif result.outcome == BLOCKED:
+            self.plan.history.add(result, {})
+        self.report('end', result.notebook, result)

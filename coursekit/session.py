@@ -6,32 +6,39 @@ so that an outcome does not depend on the engine.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import time
 
 from . import processes
+from .frames import from_dump
+from .judge import complaint
 from .outputs import claims_in, text_of
 from .records import CRASHED, ERROR, FAILED, OOM, PASSED, TIMEOUT, Failure, Job, Result
 
-GRACE = 2.0           # seconds between SIGINT and SIGKILL
+GRACE = 2.0           # seconds between SIGINT and SIGABRT
+TICK = 0.1            # seconds between two looks at a notebook's processes
 MAX_TEXT = 1_000_000  # characters of stream output kept for one cell
-TICK = 0.1
+MAX_RICH = 50_000_000  # characters of all other outputs kept for one cell
 
 
 class Session:
-    "The life of one notebook's process."
+    "The life of one notebook's processes."
 
-    def __init__(self, job: Job, report=lambda *event: None):
-        self.job, self.report = job, report
-        self.outputs, self.counts, self.sizes, self.cut = {}, {}, {}, {}
-        self.pid = self.code = self.cell = self.breach = self.failed = None
-        self.stderr, self.notes = '', []
+    def __init__(self, job: Job, report=lambda *event: None, deadline: float | None = None):
+        self.job, self.report, self.deadline = job, report, deadline
+        self.mark = secrets.token_hex(8)
+        self.outputs, self.counts, self.seconds_of = {}, {}, {}
+        self.text_size, self.rich_size, self.lost = {}, {}, {}
+        self.pid = self.code = self.cell = self.breach = self.failed = self.guard = None
+        self.stderr, self.frames, self.notes = '', [], []
         self.completed = self.killed = False
         self.stopped = asyncio.Event()
         self.began = self.cell_began = time.monotonic()
+        self.seconds = 0.0
         self.usage = processes.Usage()
 
-    # what the engines tell
+    # What the engines tell
 
     def started(self, pid: int):
         "The notebook's process is there; from now on it is watched."
@@ -45,50 +52,50 @@ class Session:
 
     def room_for(self, number: int, content: dict) -> bool:
         "May this piece of stream output be kept? The piece that crosses the limit is cut."
-        room = MAX_TEXT - self.sizes.get(number, 0)
-        self.sizes[number] = self.sizes.get(number, 0) + len(content['text'])
-        if len(content['text']) > room:
-            self.cut[number] = self.cut.get(number, 0) + len(content['text']) - max(room, 0)
-            content['text'] = content['text'][:max(room, 0)]
+        size, used = len(content['text']), self.text_size.get(number, 0)
+        room = max(0, MAX_TEXT - used)
+        self.text_size[number] = used + size
+        if size > room:
+            self.lost[number] = self.lost.get(number, 0) + size - room
+            content['text'] = content['text'][:room]
         return room > 0
 
-    def cell_done(self, number: int, outputs: list, reply: dict) -> bool:
+    def room_for_rich(self, number: int, content: dict) -> bool:
+        "May this display be kept?"
+        size = sum(len(v) if isinstance(v, str) else 1000 for v in content.get('data', {}).values())
+        self.rich_size[number] = self.rich_size.get(number, 0) + size + 100
+        fits = self.rich_size[number] <= MAX_RICH
+        if not fits:
+            self.lost[number] = self.lost.get(number, 0) + size
+        return fits
+
+    def cell_done(self, number: int, outputs: list, reply: dict, frames=()) -> bool:
         "A cell has ended, well or badly. -> is the next one to be run?"
         self.outputs[number] = outputs = list(outputs)
+        self.seconds_of[number] = time.monotonic() - self.cell_began
         self.counts[number] = len(self.counts) + 1
-        if lost := self.cut.get(number):
-            note = f'[{lost:,} more characters of output were cut off]\n'
-            outputs.append({'output_type': 'stream', 'name': 'stderr', 'text': note})
-        must_raise = 'raises-exception' in tags(self.job.raw['cells'][number - 1])
-        if self.breach:
-            return False
-        if any(p.get('source') == 'ask_exit' for p in reply.get('payload') or ()):
-            self.fail(number, reply, 'asked its own process to exit (exit() or quit()); a notebook runs to its end')
-        elif reply.get('status') == 'error' and not must_raise:
-            self.fail(number, reply)
-        elif reply.get('status') != 'error' and must_raise:
-            self.fail(number, reply, 'is tagged raises-exception but raised nothing')
-        return self.failed is None
-
-    def fail(self, number: int, reply: dict, message: str = ''):
-        if not message:
-            ename, evalue = reply.get('ename', ''), reply.get('evalue', '')
-            message = f'{ename}: {evalue}' if evalue else ename
-            if ename == 'SystemExit':
-                message = f'SystemExit: {evalue} (a notebook that ends its own process has not run to its end)'
-        self.failed = (number, message, reply)
+        if lost := self.lost.get(number):
+            text = f'[{lost:,} more characters of output were not kept]\n'
+            outputs.append({'output_type': 'stream', 'name': 'stderr', 'text': text})
+            self.notes.append(f'cell {number}: {lost:,} characters of output were not kept')
+        wrong = complaint(reply, must_raise(self.job.raw['cells'][number - 1]))
+        if wrong or self.breach:
+            self.frames = list(frames)
+        if wrong and not self.breach:
+            self.failed = (number, wrong, reply)
+        return not wrong and not self.breach
 
     def finished(self, code: int | None, stderr: str = ''):
         "The process is gone. `code`: its exit code (negative: a signal) if it ended by itself, else None."
         self.code, self.stderr = code, stderr
-        if self.pid is not None:
+        if self.guard is not None:
             self.guard.cancel()
         self.seconds = time.monotonic() - self.began
 
-    # limits
+    # Limits
 
     async def watch(self):
-        "Sample the process tree and stop it when a limit is passed."
+        "Sample the process tree, and stop it when a limit is passed."
         while True:
             processes.sample(self.pid, self.usage)
             if breach := self.check():
@@ -98,19 +105,23 @@ class Session:
             await asyncio.sleep(TICK)
 
     def check(self) -> tuple[str, str] | None:
+        "The limit that is passed now, if any: outcome and message."
         job, now = self.job, time.monotonic()
-        if job.mem_limit and self.usage.now_mb > job.mem_limit * 1000:
-            return OOM, f'used {self.usage.now_mb:,.0f} MB; the limit is {job.mem_limit:g} GB'
+        if job.mem_limit and self.usage.now_mb > (limit := job.mem_limit * 1000):
+            if (used := processes.own_mb(self.usage)) > limit:
+                return OOM, f'used {used:,.0f} MB of memory; the limit is {job.mem_limit:g} GB (--mem-limit)'
         if job.cell_timeout and self.cell and now - self.cell_began > job.cell_timeout:
-            return TIMEOUT, f'the cell took longer than {job.cell_timeout:g} s'
+            return TIMEOUT, f'the cell took longer than {job.cell_timeout:g} s (--cell-timeout)'
         if job.timeout and now - self.began > job.timeout:
-            return TIMEOUT, f'the notebook took longer than {job.timeout:g} s'
+            return TIMEOUT, f'the notebook took longer than {job.timeout:g} s ({job.timeout_from})'
+        if self.deadline and now > self.deadline:
+            return TIMEOUT, 'the time for the whole run was up (--run-timeout)'
         return None
 
     async def stop(self, gently: bool):
-        "SIGINT, so that the traceback shows where it was; then SIGABRT, whose stack does; then SIGKILL."
+        "SIGINT, so that a traceback shows where it was; then SIGABRT, so that a stack does; then SIGKILL."
         cell = self.cell
-        if gently:
+        if gently and self.pid is not None:
             processes.interrupt(self.pid)
             if not await self.settled(cell, GRACE):
                 processes.send(self.pid, signal.SIGABRT)
@@ -130,26 +141,26 @@ class Session:
     def kill(self):
         "End the process and all that it started."
         if self.pid is not None and not self.killed:
-            self.killed = True
             processes.sample(self.pid, self.usage)
-            processes.kill_session(self.pid, self.usage.seen)
+            self.killed = True
+            processes.kill_tree(self.pid, self.usage, self.mark)
 
-    # the outcome
+    # The outcome
 
     def result(self, engine: str = '') -> Result:
         outcome, cell, message = self.verdict()
-        res = Result(self.job.key, outcome, cell, message, self.seconds, self.usage.cpu_seconds,
-                     self.usage.peak_mb, engine=engine, notes=self.notes,
-                     skipped_cells={str(k): v for k, v in self.job.skip.items()})
+        result = Result(self.job.key, outcome, cell, message[:2000], self.seconds, self.usage.cpu_seconds,
+                        self.usage.peak_mb, engine=engine, notes=self.notes,
+                        skipped_cells={str(k): v for k, v in self.job.skip.items()})
         for number, outs in sorted(self.outputs.items()):
-            res.claims += [{'cell': number, **claim} for claim in claims_in(outs)]
-        if outcome not in (PASSED,):
-            reply = self.failed[2] if self.failed else self.last_error()
-            res.failure = Failure(reply.get('ename', ''), reply.get('evalue', ''), reply.get('traceback', []),
-                                  last_output=self.last_output(cell))
-        return res
+            seconds = round(self.seconds_of.get(number, 0), 3)
+            result.claims += [{'cell': number, **claim, 'seconds': seconds} for claim in claims_in(outs)]
+        if outcome != PASSED:
+            result.failure = self.told(cell)
+        return result
 
     def verdict(self) -> tuple[str, int | None, str]:
+        "-> outcome, cell, message"
         if self.breach:
             return self.breach[0], self.cell, self.breach[1]
         if self.failed:
@@ -161,17 +172,30 @@ class Session:
             return outcome, self.cell, message
         return ERROR, self.cell, 'the notebook did not run to its end'
 
+    def told(self, cell) -> Failure:
+        reply = self.failed[2] if self.failed else self.last_error()
+        return Failure(reply.get('ename', ''), reply.get('evalue', ''), list(reply.get('traceback', ())),
+                       self.frames or from_dump(self.stderr), self.last_output(cell))
+
     def last_error(self) -> dict:
         "The error among the current cell's outputs (an interrupted cell has one)."
         return next((o for o in reversed(self.outputs.get(self.cell, [])) if o['output_type'] == 'error'), {})
 
     def last_output(self, cell) -> str:
-        texts = [text_of(o['text']) for o in self.outputs.get(cell, []) if o['output_type'] == 'stream']
-        return ''.join(texts)[-2000:]
+        "The end of what was printed last, by the cell that failed or, if that printed nothing, by one before it."
+        for number in sorted((n for n in self.outputs if n <= (cell or 0)), reverse=True):
+            texts = [text_of(o['text']) for o in self.outputs[number] if o['output_type'] == 'stream']
+            if ''.join(texts).strip():
+                return ''.join(texts)[-2000:]
+        return ''
 
 
 def tags(cell: dict) -> list:
-    return cell.get('metadata', {}).get('tags') or []
+    return (cell.get('metadata') or {}).get('tags') or []
+
+
+def must_raise(cell: dict) -> bool:
+    return 'raises-exception' in tags(cell)
 
 
 def exit_meaning(code: int) -> tuple[str, str]:
@@ -180,5 +204,5 @@ def exit_meaning(code: int) -> tuple[str, str]:
         return OOM, 'the process was killed from outside (SIGKILL): most likely the machine ran out of memory'
     if code < 0:
         return CRASHED, f'the process died of {signal.Signals(-code).name}'
-    return CRASHED, (f'the process ended itself with exit status {code} (os._exit?) before the notebook was through; '
-                     'cells after this one did not run')
+    return CRASHED, (f'the process ended itself with exit status {code} before the notebook was through '
+                     '(os._exit?); the cells after this one did not run')

@@ -1,0 +1,145 @@
+"""What earlier runs left in ROOT/.course: how long notebooks take, which failed, and what they were made from.
+
+`--changed` compares the fingerprint of today with that of the last run that passed, part by part, so that it can
+say why a notebook is to be run again.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .notebook import Notebook
+from .outputs import write_atomic
+from .records import BLOCKED, PASSED, SKIPPED
+
+PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'matplotlib', 'scikit-learn', 'fastai', 'numba', 'pandas',
+            'ipython', 'ipykernel')
+SETTINGS = ('COURSE_DATA', 'COURSE_OFFLINE')
+BIG = 4_000_000  # bytes; a larger file under data/ is a download, not part of the course
+
+
+def digest(data) -> str:
+    return hashlib.sha256(data if isinstance(data, bytes) else data.encode('utf-8', 'surrogatepass')).hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    "What the results depend on besides the course: Python, packages, settings."
+    found = {'python': '.'.join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            pass
+    return found | {name: os.environ[name] for name in SETTINGS if name in os.environ}
+
+
+def data_files(root: Path) -> dict[str, str]:
+    "The data that belongs to the course: what git tracks under data/ (without git: all small files there)."
+    folder = root / 'data'
+    try:
+        listed = subprocess.run(['git', '-C', str(root), 'ls-files', '-z', '--', 'data'], capture_output=True,
+                                check=True, timeout=10).stdout.decode().split('\0')
+        files = [root / name for name in listed if name]
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        files = list(folder.glob('*')) if folder.is_dir() else []
+    return {str(f.relative_to(root)): digest(f.read_bytes()) for f in sorted(files)
+            if f.is_file() and f.suffix != '.md' and f.stat().st_size <= BIG}
+
+
+def surroundings(root: Path) -> dict[str, str]:
+    "What every notebook of the course depends on."
+    return data_files(root) | versions()
+
+
+def fingerprint(nb: Notebook, files, root: Path, around: dict, skip=()) -> dict:
+    "All that a notebook's outcome depends on, name -> hash or version; `around` are the `surroundings`."
+    parts = {'cells': [[c.number, digest(json.dumps([c.source, sorted(c.tags)]))]
+                       for c in nb.cells if c.kind == 'code']}
+    parts['course metadata'] = digest(json.dumps(nb.raw.get('metadata', {}).get('course'), sort_keys=True))
+    parts['cells left out'] = ','.join(map(str, skip))
+    parts |= {os.path.relpath(f, root): digest(f.read_bytes()) for f in files}
+    return parts | around
+
+
+def difference(old: dict, new: dict, via=lambda name: '') -> str:
+    "Why a notebook is to be run again, in a few words; empty if it is not."
+    reasons = [r] if (r := changed_cells(old.get('cells', []), new['cells'])) else []
+    for name in dict.fromkeys((*new, *old)):
+        if name == 'cells' or old.get(name) == new.get(name):
+            continue
+        if name in ('python', *PACKAGES, *SETTINGS):
+            reasons.append(f'{name} {old.get(name, "unset")} → {new.get(name, "unset")}')
+        else:
+            reasons.append(f'{name} changed{via(name)}')
+    return '; '.join(reasons[:4]) + (f' and {len(reasons) - 4} more' if len(reasons) > 4 else '')
+
+
+def changed_cells(old: list, new: list) -> str:
+    "Which code cells are new or changed. Markdown between them, and so their numbers, does not matter."
+    before, after = [h for _, h in old], [h for _, h in new]
+    if before == after:
+        return ''
+    numbers = [str(n) for n, h in new if h not in before]
+    if not numbers:
+        return 'cells were moved or removed'
+    if len(numbers) > 8:
+        return f'{len(numbers)} cells changed'
+    return f'cell{"s" * (len(numbers) > 1)} {", ".join(numbers)} changed'
+
+
+class History:
+    "The record of earlier runs of one course."
+
+    def __init__(self, root):
+        self.path = Path(root) / '.course' / 'runs.json'
+        self.runs = self.read()
+        self.new = {}
+
+    def read(self) -> dict:
+        "A file that is missing or damaged costs nothing but a rerun."
+        try:
+            runs = json.loads(self.path.read_text(encoding='utf-8'))
+            return runs if isinstance(runs, dict) and all(isinstance(r, dict) for r in runs.values()) else {}
+        except (OSError, ValueError):
+            return {}
+
+    def seconds(self, key: str) -> float | None:
+        "How long the notebook took when it last ran to its end."
+        return self.runs.get(key, {}).get('seconds')
+
+    def failed(self, key: str) -> bool:
+        return self.runs.get(key, {}).get('outcome', PASSED) not in (PASSED, SKIPPED)
+
+    def reason(self, key: str, parts: dict, via=lambda name: '') -> str:
+        "Why `--changed` must run a notebook; empty when it passed and nothing it is made from has changed."
+        run = self.runs.get(key)
+        if run is None:
+            return 'never run before'
+        if run.get('outcome') != PASSED:
+            return f'{run.get("outcome")} last time'
+        return difference(run.get('parts', {}), parts, via)
+
+    def add(self, result, parts: dict):
+        "Put a result on record. A blocked or skipped notebook keeps the durations of its last real run."
+        if result.outcome == SKIPPED:
+            return
+        entry = {'outcome': result.outcome, 'parts': parts, 'claims': result.claims}
+        if result.outcome == BLOCKED:
+            entry |= {k: v for k, v in self.runs.get(result.notebook, {}).items() if k in ('seconds', 'peak_mb')}
+        else:
+            entry |= {'seconds': round(result.seconds, 2), 'peak_mb': round(result.peak_mb)}
+        self.new[result.notebook] = entry
+
+    def save(self):
+        "Write what this run added; runs going on beside it keep what they wrote."
+        if self.new:
+            self.runs = {**self.read(), **self.new}
+            try:
+                write_atomic(self.path, json.dumps(self.runs, sort_keys=True, indent=0) + '\n')
+            except OSError:
+                pass  # a read-only course can be run all the same

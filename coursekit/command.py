@@ -1,0 +1,178 @@
+"""The course's command from plan to exit status: run, show, write the reports, keep the record."""
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import results as record
+from .plan import Options, Plan
+from .progress import progress_for
+from .records import BLOCKED, PASSED, SKIPPED, Result
+from .report import Story, blocked_lines, claims_table, summary, totals
+from .report_files import annotation, write_html, write_json, write_junit
+from .runner import Run
+
+
+@dataclass
+class Outcome:
+    "What `run_notebook` returns: a result for each notebook, the reports of those that failed, the exit status."
+    results: list[Result]
+    exit_status: int
+    stories: dict[str, list[str]] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> Result:
+        "The result of a notebook, by its path or by its file name."
+        return next(r for r in self.results if name in (r.notebook, Path(r.notebook).name))
+
+
+def run(paths, options: Options, root=None, show=print) -> Outcome:
+    "Carry out what the options ask for. Raises CourseError for a request that makes no sense."
+    began, cpu = time.monotonic(), cpu_seconds()
+    plan = Plan(paths, options, root)
+    announce(plan, show)
+    results, interrupted = carry_out(plan)
+    status = 130 if interrupted else exit_status(plan, results)
+    outcome = Outcome(results, status)
+    for r in results:
+        if not r.ok and r.outcome != BLOCKED:
+            outcome.stories[r.notebook] = Story(r, plan.items[r.notebook].notebook, plan.root).lines()
+    tell(plan, outcome, time.monotonic() - began, cpu_seconds() - cpu, show)
+    if plan.is_course:
+        plan.history.save()
+        if not interrupted:
+            keep_record(plan, results, show)
+    write_files(plan, outcome, show)
+    return outcome
+
+
+def cpu_seconds() -> float:
+    "CPU seconds of this process and all its children that have ended."
+    return sum(os.times()[:4])
+
+
+def announce(plan: Plan, show):
+    "What is about to happen, where that is not plain."
+    if plan.note:
+        show(plan.note)
+    if (reason := plan.engine()[1]) and plan.todo:
+        show(f'kernel engine: {reason}')
+    if plan.options.changed:
+        for key in plan.order:
+            item = plan.items[key]
+            show(f'  {"skip" if item.skip else "run "}  {key}: {item.skip or item.why or item.error}')
+
+
+def carry_out(plan: Plan) -> tuple[list[Result], bool]:
+    "-> the results, and whether the run was interrupted"
+    with progress_for(plan) as progress:
+        run = Run(plan, progress.event)
+
+        async def main():
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            if threading.current_thread() is threading.main_thread() and os.name == 'posix':
+                for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    loop.add_signal_handler(signum, task.cancel)
+            ticker = asyncio.ensure_future(tick(progress))
+            try:
+                return await run.go()
+            finally:
+                ticker.cancel()
+
+        results = in_fresh_loop(main)
+    return results, run.interrupted
+
+
+async def tick(progress):
+    while True:
+        await asyncio.sleep(0.125)
+        progress.tick()
+
+
+def in_fresh_loop(main):
+    "asyncio.run, also from inside a notebook, where a loop is running already."
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    found = []
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(main())))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def exit_status(plan: Plan, results: list[Result]) -> int:
+    "0 if nothing went wrong and something ran, or if all that could have run is up to date."
+    if not all(r.ok for r in results):
+        return 1
+    if any(r.outcome == PASSED for r in results):
+        return 0
+    return 0 if results and any(plan.items[r.notebook].current for r in results) else 1
+
+
+def tell(plan: Plan, outcome: Outcome, seconds: float, cpu: float, show):
+    "Failures, then the tables."
+    results = outcome.results
+    for lines in outcome.stories.values():
+        show('')
+        show('\n'.join(lines))
+    if blocked := blocked_lines(results):
+        show('\n' + '\n'.join(blocked))
+    show('')
+    for line in summary(sorted(results, key=lambda r: plan.place(r.notebook)), plan.counts):
+        show(line)
+    for r in results:
+        for note in r.notes:
+            show(f'note: {r.notebook}: {note}')
+    show('')
+    claims = record.entries(sorted(results, key=lambda r: plan.place(r.notebook)))[0]
+    for line in claims_table(claims):
+        show(line)
+    if claims:
+        show('')
+    if not any(r.outcome != SKIPPED for r in results):
+        show('nothing to do: everything is up to date' if outcome.exit_status == 0 else
+             'nothing was run, which counts as a failure')
+    show(totals(results, seconds, cpu))
+
+
+def keep_record(plan: Plan, results: list[Result], show):
+    "results.json: write it, or say how this run differs from it."
+    course = [r for r in results if plan.items[r.notebook].path.parent == plan.root / 'nbs']
+    if not any(r.claims for r in course):
+        return
+    old = record.read(plan.root)
+    if plan.options.inplace or plan.options.record or not (plan.root / 'results.json').exists():
+        if record.write(record.prune(record.merge(old, course), plan.root), plan.root):
+            show('results.json: updated')
+        return
+    new, moved = record.compare(old, course)
+    if new or moved:
+        show(f'results.json: {len(new)} claims of this run are new, {len(moved)} have moved; --record puts them there')
+        for claim in moved[:5]:
+            show(f'  moved: {claim["chapter"]} {claim["name"]}: {record.told(claim)[0]}')
+
+
+def write_files(plan: Plan, outcome: Outcome, show):
+    "The reports for machines that were asked for."
+    options = plan.options
+    if options.json:
+        write_json(options.json, outcome.results, outcome.exit_status)
+    if options.junit:
+        write_junit(options.junit, outcome.results, outcome.stories)
+    wanted = options.annotations
+    if wanted if wanted is not None else os.environ.get('GITHUB_ACTIONS') == 'true':
+        for r in outcome.results:
+            if not r.ok and r.outcome != BLOCKED:
+                item = plan.items[r.notebook]
+                line = Story(r, item.notebook, plan.root).line
+                show(annotation(r, item.path, os.environ.get('GITHUB_WORKSPACE', plan.root), line))
+    if options.html:
+        for r in outcome.results:
+            if not r.ok and r.raw is not None:
+                show(f'as far as it came: {write_html(options.html, r)}')

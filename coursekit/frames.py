@@ -1,0 +1,93 @@
+"""Where an exception came from. The first half runs in the notebook's process, the second in the runner."""
+from __future__ import annotations
+
+import json
+import re
+import sys
+import traceback
+from pathlib import Path
+
+KEEP = 12  # frames kept from the inner end; a recursion has a thousand
+
+
+def last() -> str:
+    "The frames of the last exception this process has shown, innermost last, as JSON."
+    return json.dumps(describe(sys.last_value))
+
+
+def describe(exc: BaseException) -> list[dict]:
+    "An exception's frames from the notebook's cell on: file, line, columns, function and source line."
+    frames = [frame(f) for f in traceback.extract_tb(exc.__traceback__)]
+    cells = [i for i, f in enumerate(frames) if is_cell(f['file'])]
+    frames = frames[cells[0]:] if cells else frames
+    if isinstance(exc, SyntaxError) and exc.filename and exc.lineno:
+        frames = [f for f in frames if is_cell(f['file'])] if not cells else frames
+        start, end = (exc.offset or 1) - 1, (exc.end_offset or 0) - 1
+        frames.append({'file': exc.filename, 'line': exc.lineno, 'func': '', 'source': (exc.text or '').rstrip(),
+                       'col': start, 'end_col': max(end, start + 1)})
+    return frames[:1] + frames[1:][-KEEP:]
+
+
+def is_cell(file: str) -> bool:
+    "Is this the name ipykernel gives a cell's source?"
+    return 'ipykernel_' in file
+
+
+def frame(f) -> dict:
+    "One FrameSummary as plain data; columns count characters and exist from Python 3.11 on."
+    raw = (getattr(f, '_original_line', None) or getattr(f, '_original_lines', None) or f.line or '')
+    line = raw.split('\n')[0].rstrip()
+    col = chars(line, f.colno) if f.colno is not None else None
+    single = f.end_lineno == f.lineno
+    end = chars(line, f.end_colno) if single and f.end_colno is not None else len(line)
+    return {'file': f.filename, 'line': f.lineno, 'func': f.name, 'source': line, 'col': col, 'end_col': end}
+
+
+def chars(line: str, offset: int) -> int:
+    "A byte offset as a number of characters."
+    return len(line.encode()[:offset].decode('utf-8', 'replace'))
+
+
+# In the runner
+
+
+class Locator:
+    "Tells which cell of which notebook a frame's file and line are."
+
+    def __init__(self, sources: dict[int, str], root):
+        from ipykernel.compiler import get_file_name
+        self.root = Path(root)
+        self.cells = {}
+        for number, source in sources.items():
+            self.cells.setdefault(Path(get_file_name(source)).name, []).append(number)
+
+    def cell(self, file: str, current: int | None = None) -> int | None:
+        "The number of the cell with this file name; of several with one text, the current one."
+        numbers = self.cells.get(Path(file).name, ()) if is_cell(file) else ()
+        return current if current in numbers else next(iter(numbers), None)
+
+    def origin(self, file: str, line: int) -> str:
+        "For a generated module: `03_x.ipynb cell 7, line 2`, from the marks between its blocks; else ''."
+        path = Path(file)
+        if path.parent != self.root / 'exp' or not path.is_file():
+            return ''
+        for number in range(line, 0, -1):
+            text = path.read_text(encoding='utf-8').split('\n')[number - 1]
+            if m := re.match(r'# %% (\S+\.ipynb) cell (\d+)', text):
+                return f'{m[1]} cell {m[2]}' + (f', line {line - number + 1}' if number < line else '')
+        return ''
+
+
+DUMPED = re.compile(r'^\s*File "([^"]+)", line (\d+) in (.+)$', re.M)
+
+
+def from_dump(stderr: str) -> list[dict]:
+    "The frames that faulthandler wrote for the thread that crashed, innermost last."
+    at = max(stderr.rfind('Current thread'), stderr.rfind('most recent call first'))
+    if at < 0:
+        return []
+    stack = stderr[at:].split('\n\n')[0]
+    frames = [{'file': m[1], 'line': int(m[2]), 'func': m[3], 'source': '', 'col': None, 'end_col': None}
+              for m in DUMPED.finditer(stack)]
+    cells = [i for i, f in enumerate(frames) if is_cell(f['file'])]
+    return frames[:cells[-1] + 1][::-1] if cells else []

@@ -1,0 +1,104 @@
+"""Reports for machines: JSON, JUnit, GitHub annotations; and HTML of a notebook as far as it came."""
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .outputs import write_atomic
+from .records import BLOCKED, CRASHED, ERROR, FAILED, OOM, PASSED, SKIPPED, TIMEOUT, Result
+from .report import plain, word
+
+BAD = (FAILED, TIMEOUT, CRASHED, OOM, ERROR)
+
+
+def write_json(path, results: list[Result], exit_status: int):
+    "The run as JSON: a list of notebooks, and the exit status."
+    record = {'notebooks': [r.public() for r in results], 'exit_status': exit_status}
+    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+
+
+def xml_text(text: str) -> str:
+    "Text that XML may hold: no control characters, no lone surrogates."
+    return re.sub(r'[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]', '', plain(text))
+
+
+def write_junit(path, results: list[Result], stories: dict[str, list[str]]):
+    "The run as JUnit XML, a test case for each notebook; `stories`: notebook -> the lines of its report."
+    failures = sum(r.outcome in (FAILED, TIMEOUT, OOM, CRASHED) for r in results)
+    suite = ElementTree.Element('testsuite', name='notebooks', tests=str(len(results)), failures=str(failures),
+                                errors=str(sum(r.outcome == ERROR for r in results)),
+                                skipped=str(sum(r.outcome in (SKIPPED, BLOCKED) for r in results)),
+                                time=f'{sum(r.seconds for r in results):.3f}')
+    for r in results:
+        where = Path(r.notebook)
+        case = ElementTree.SubElement(suite, 'testcase', name=where.name, classname=str(where.parent),
+                                      file=r.notebook, time=f'{r.seconds:.3f}')
+        if r.outcome in (SKIPPED, BLOCKED):
+            ElementTree.SubElement(case, 'skipped', message=xml_text(f'{word(r.outcome)}: {r.message}'))
+        elif r.outcome != PASSED:
+            what = ElementTree.SubElement(case, 'error' if r.outcome == ERROR else 'failure', type=r.outcome,
+                                          message=xml_text(r.message))
+            what.text = xml_text('\n'.join(stories.get(r.notebook, [])))
+    root = ElementTree.Element('testsuites')
+    root.append(suite)
+    ElementTree.indent(root)
+    write_atomic(path, ElementTree.tostring(root, encoding='unicode', xml_declaration=True) + '\n')
+
+
+def line_in_file(path, cell: int | None, line: int | None) -> int:
+    """The line of an .ipynb file at which a cell's source line stands, for a viewer of files; 1 if it cannot be told.
+
+    Works on the usual layout, in which each line of source is a line of the file.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+        cells = json.loads(text)['cells']
+    except (OSError, ValueError, KeyError):
+        return 1
+    if not cell or cell > len(cells):
+        return 1
+    at = 0
+    for c in cells[:cell]:
+        if not isinstance(c.get('source'), list):
+            return 1
+        block = re.compile(r'"source": \[\s*' + r',\s*'.join(re.escape(json.dumps(s, ensure_ascii=False))
+                                                            for s in c['source']) + r'\s*\]')
+        if not (m := block.search(text, at)):
+            return 1
+        at = m.end()
+    return text.count('\n', 0, m.start()) + 1 + (line or 1)
+
+
+def annotation(result: Result, path, repository, line: int | None) -> str:
+    "A GitHub workflow command that marks the failing line."
+    try:
+        file = Path(path).absolute().relative_to(Path(repository).absolute())
+    except ValueError:
+        file = Path(path)
+    place = f'cell {result.cell}' if result.cell else 'notebook'
+    title = f'{Path(path).name} {place}: {word(result.outcome)}'
+    data = {'file': file.as_posix(), 'line': line_in_file(path, result.cell, line), 'title': title}
+    fields = ','.join(f'{k}={escape(str(v), also=":,")}' for k, v in data.items())
+    return f'::error {fields}::{escape(plain(result.message))}'
+
+
+def escape(text: str, also: str = '') -> str:
+    for char in '%\r\n' + also:
+        text = text.replace(char, f'%{ord(char):02X}')
+    return text
+
+
+def write_html(folder, result: Result) -> Path:
+    "An executed notebook, as far as it came, as a page to look at. -> its file"
+    import nbformat
+    from nbconvert import HTMLExporter
+    nb = nbformat.from_dict(result.raw)
+    for cell in nb.cells:
+        cell.source = ''.join(cell.source)
+        cell.setdefault('outputs', []) if cell.cell_type == 'code' else None
+    body, _ = HTMLExporter().from_notebook_node(nbformat.reads(nbformat.writes(nb), as_version=4))
+    path = Path(folder) / (re.sub(r'[/\\]', '-', str(Path(result.notebook).with_suffix('')).lstrip('./')) + '.html')
+    write_atomic(path, body)
+    return path

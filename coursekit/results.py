@@ -1,0 +1,193 @@
+"""Claims on record: `results.json`, and the table in README.md that comes from it.
+
+`python -m coursekit.results` brings the table up to date; `python -m coursekit.results --check` only says whether it is.
+"""
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from .notebook import CourseError, course_notebooks, find_root, load
+from .outputs import write_atomic
+
+BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
+FIELDS = ('chapter', 'notebook', 'cell', 'name', 'data', 'value', 'sd', 'n', 'unit', 'at_least', 'at_most', 'seconds')
+MEASURED = ('value', 'sd', 'seconds')
+
+
+def read(root) -> dict:
+    "results.json, or an empty record if there is none."
+    path = Path(root) / 'results.json'
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        return {'claims': list(record['claims']), 'chapters': list(record['chapters'])}
+    except FileNotFoundError:
+        return {'claims': [], 'chapters': []}
+    except (ValueError, KeyError, TypeError) as e:
+        raise CourseError(f'{path}: is damaged ({e}); restore it from git, or delete it and run with --record') from None
+
+
+def rounded(x, digits=4):
+    "A measured number with the digits that mean something."
+    return float(f'{x:.{digits}g}') if isinstance(x, float) else x
+
+
+def entries(results) -> tuple[list[dict], list[dict]]:
+    "-> the claims and the chapters of a run's results, as they go on record"
+    claims, chapters = [], []
+    for r in results:
+        if r.outcome != 'passed':
+            continue
+        name = Path(r.notebook).name
+        chapter = name.split('_')[0]
+        for c in r.claims:
+            entry = {'chapter': chapter, 'notebook': name, **c}
+            claims.append({k: rounded(entry.get(k)) if k in MEASURED else entry.get(k) for k in FIELDS})
+        chapters.append({'chapter': chapter, 'notebook': name, 'seconds': round(r.seconds, 1),
+                         'cpu_seconds': round(r.cpu_seconds, 1), 'peak_mb': round(r.peak_mb), 'claims': len(r.claims)})
+    return claims, chapters
+
+
+def identity(claim: dict) -> tuple:
+    return claim['chapter'], claim['name'], claim['data'] or ''
+
+
+def merge(old: dict, results) -> dict:
+    """The record with a run's passed chapters put in the place of what it held about them.
+
+    Claims on other data of the same chapter stay, as a run sees one dataset at a time. A chapter with no
+    notebook any more is the caller's to drop (`prune`).
+    """
+    claims, chapters = entries(results)
+    fresh, ran = {identity(c) for c in claims}, {c['chapter']: c['notebook'] for c in chapters}
+    data = {(c['chapter'], c['data']) for c in claims}
+    kept = [c for c in old['claims'] if identity(c) not in fresh
+            and (c['chapter'] not in ran or (c['data'] and (c['chapter'], c['data']) not in data))]
+    return {'claims': sorted(kept + claims, key=order),
+            'chapters': sorted([c for c in old['chapters'] if c['chapter'] not in ran] + chapters, key=chapter_key)}
+
+
+def prune(record: dict, root) -> dict:
+    "The record without chapters whose notebook is gone."
+    names = {p.name for p in course_notebooks(root)}
+    return {part: [e for e in entries if e['notebook'] in names] for part, entries in record.items()}
+
+
+def chapter_key(entry: dict) -> tuple:
+    digits = ''.join(ch for ch in entry['chapter'] if ch.isdigit())
+    return int(digits or 10**6), entry['chapter'], entry['notebook']
+
+
+def order(claim: dict) -> tuple:
+    return *chapter_key(claim), claim['cell'] or 0, claim['name'], claim['data'] or ''
+
+
+def write(record: dict, root) -> bool:
+    "Save results.json: one claim a line, so that a change is one line of a diff. -> was it written?"
+    text = '{\n' + ',\n'.join(
+        f' "{part}": [\n' + ',\n'.join('  ' + json.dumps(e, ensure_ascii=False) for e in record[part]) + '\n ]'
+        for part in ('claims', 'chapters')) + '\n}\n'
+    return write_atomic(Path(root) / 'results.json', text)
+
+
+def compare(record: dict, results) -> tuple[list[dict], list[dict]]:
+    """-> the claims of a run that the record does not hold, and those that moved away from it.
+
+    A value has moved when it is off by more than 3 of its standard deviations or, without one, by more than 5 %;
+    times and ratios of times (units s, ms, ×) do from run to run, and are left out.
+    """
+    known = {identity(c): c for c in record['claims']}
+    new, moved = [], []
+    for claim in entries(results)[0]:
+        old = known.get(identity(claim))
+        if old is None:
+            new.append(claim)
+        elif claim['unit'] not in ('s', 'ms', 'µs', '×', 'x'):
+            room = max(3 * (old['sd'] or 0), 0 if old['sd'] else abs(old['value']) * .05, 1e-12)
+            if abs(claim['value'] - old['value']) > room or bounds(claim) != bounds(old):
+                moved.append(claim)
+    return new, moved
+
+
+def bounds(claim):
+    return claim['at_least'], claim['at_most']
+
+
+def number(x, unit=None) -> str:
+    "A number for people: four digits, thousands separated, with its unit."
+    if x is None:
+        return ''
+    x = float(x)
+    text = f'{x:,.0f}' if abs(x) >= 1000 else f'{x:.4g}'
+    return text + suffix(unit)
+
+
+def suffix(unit) -> str:
+    "A unit as it follows its number: `%` and `×` closely, `s` after a space."
+    return '' if not unit else unit if unit in ('%', '×') else f' {unit}'
+
+
+def told(claim: dict) -> tuple[str, str]:
+    "-> a claim's value with sd and n, and its bound"
+    value = number(claim['value'])
+    if claim['sd'] is not None:
+        value += f' ± {number(claim["sd"])}'
+    value += suffix(claim['unit'])
+    if claim['n']:
+        value += f' (n = {claim["n"]})'
+    low, high = (number(claim[k], claim['unit']) for k in ('at_least', 'at_most'))
+    return value, ' and '.join(filter(None, (low and f'≥ {low}', high and f'≤ {high}')))
+
+
+def table(record: dict, titles: dict[str, str]) -> str:
+    "The README's table, in Markdown. `titles`: notebook name -> title"
+    lines = ['| Chapter | Claim | Data | Measured | Asserted | Seconds |', '|:--|:--|:--|--:|--:|--:|']
+    before = None
+    for c in record['claims']:
+        value, bound = told(c)
+        link = f'[{c["chapter"]} {titles.get(c["notebook"], "")}](nbs/{c["notebook"]})' if c['notebook'] != before else ''
+        before = c['notebook']
+        cells = [link, c['name'], c['data'] or '', value, bound, number(c['seconds'])]
+        lines.append('| ' + ' | '.join(str(x).replace('|', '\\|') for x in cells) + ' |')
+    total = sum(c['seconds'] for c in record['chapters'])
+    lines += ['', f'{len(record["claims"])} claims from {len(record["chapters"])} chapters, '
+                  f'which took {number(total)} s one after the other.']
+    return '\n'.join(lines)
+
+
+def readme(root) -> tuple[str, str]:
+    "-> README.md as it is, and as it should be"
+    path = Path(root) / 'README.md'
+    text = path.read_text(encoding='utf-8')
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise CourseError(f'{path}: needs the two lines {BEGIN} and {END}, in this order, where the table goes')
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    titles = {p.name: load(p).title for p in course_notebooks(root)}
+    return text, f'{head}{BEGIN}\n{table(read(root), titles)}\n{END}{tail}'
+
+
+def readme_is_current(root) -> bool:
+    "Is the README's table what results.json gives?"
+    return len(set(readme(root))) == 1
+
+
+def update_readme(root) -> bool:
+    "Write the table into README.md. -> was anything changed?"
+    return write_atomic(Path(root) / 'README.md', readme(root)[1])
+
+
+def main():
+    try:
+        root = find_root()
+        if '--check' in sys.argv[1:]:
+            if not readme_is_current(root):
+                sys.exit('README.md: the results table is out of date; run `python -m coursekit.results`')
+        else:
+            print('README.md: results table', 'updated' if update_readme(root) else 'was up to date')
+    except (CourseError, OSError) as e:
+        sys.exit(f'error: {e}')
+
+
+if __name__ == '__main__':
+    main()
