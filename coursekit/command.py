@@ -144,7 +144,7 @@ def tell(plan: Plan, outcome: Outcome, seconds: float, cpu: float, show):
 def keep_record(plan: Plan, results: list[Result], show):
     "results.json: write it, or say how this run differs from it."
     course = [r for r in results if plan.items[r.notebook].path.parent == plan.root / 'nbs']
-    if not any(r.claims for r in course):
+    if not any(r.claims and r.outcome == PASSED for r in course):
         return
     old = record.read(plan.root)
     if plan.options.inplace or plan.options.record or not (plan.root / 'results.json').exists():

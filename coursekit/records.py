@@ -38,6 +38,7 @@ class Failure:
     traceback: list = field(default_factory=list, repr=False)
     frames: list = field(default_factory=list)
     last_output: str = ''
+    last_cell: int | None = None
 
 
 @dataclass

@@ -128,7 +128,9 @@ class Story:
         if not self.failure or not self.failure.last_output.strip():
             return []
         lines = plain(collapse(self.failure.last_output)).strip('\n').split('\n')
-        return ['  last output:'] + [GUTTER + line for line in lines[-4:]]
+        cell = self.failure.last_cell
+        whose = '' if cell == self.result.cell else f' (cell {cell})'
+        return [f'  last output{whose}:'] + [GUTTER + line for line in lines[-4:]]
 
     def command(self) -> str:
         "The one command that runs this notebook again."
@@ -141,7 +143,7 @@ def blocked_lines(results: list[Result]) -> list[str]:
     for r in results:
         if r.outcome == BLOCKED:
             groups.setdefault(r.message, []).append(Path(r.notebook).stem)
-    return [f'BLOCKED  {", ".join(names)}: {message}' for message, names in groups.items()]
+    return [f'BLOCKED  {", ".join(names)}: {message.removeprefix("blocked ")}' for message, names in groups.items()]
 
 
 def columns(rows: list[list[str]], right=()) -> list[str]:
@@ -163,10 +165,18 @@ def summary(results: list[Result], counts: dict[str, tuple[int, int]]) -> list[s
         left_out = len(r.skipped_cells)
         rows.append([r.notebook, f'{cells - left_out}/{cells}' if left_out else str(cells), str(tests),
                      str(len(r.claims)), f'{r.seconds:.1f}' if ran else '', f'{r.peak_mb:.0f}' if ran else '',
-                     word(r.outcome) + (f': {r.message}' if not ran and r.message else '')
-                     + (f' at cell {r.cell}' if r.cell and ran else '')])
+                     ending(r)])
     lines = columns(rows, right=(1, 2, 3, 4, 5))
     return [lines[0], '-' * min(WIDTH, max(map(len, lines))), *lines[1:]]
+
+
+def ending(r: Result) -> str:
+    "A notebook's outcome as a row of the table says it."
+    if r.outcome == BLOCKED:
+        return r.message
+    if r.outcome == SKIPPED:
+        return f'skipped: {r.message}'
+    return word(r.outcome) + (f' at cell {r.cell}' if r.cell else '')
 
 
 def totals(results: list[Result], seconds: float, cpu_seconds: float) -> str:

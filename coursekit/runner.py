@@ -136,7 +136,7 @@ class Run:
             return False
         roots = [k for k in bad if self.results[k].outcome != BLOCKED] or bad
         what = ', '.join(f'{Path(k).name} ({WORDS.get(o := self.results[k].outcome, o)})' for k in roots)
-        self.end(Result(key, BLOCKED, message=f'by {what}'))
+        self.end(Result(key, BLOCKED, message=f'blocked by {what}'))
         return True
 
     async def one(self, pool: Pool, key: str):

@@ -175,19 +175,19 @@ class Session:
     def told(self, cell) -> Failure:
         reply = self.failed[2] if self.failed else self.last_error()
         return Failure(reply.get('ename', ''), reply.get('evalue', ''), list(reply.get('traceback', ())),
-                       self.frames or from_dump(self.stderr), self.last_output(cell))
+                       self.frames or from_dump(self.stderr), *self.last_output(cell))
 
     def last_error(self) -> dict:
         "The error among the current cell's outputs (an interrupted cell has one)."
         return next((o for o in reversed(self.outputs.get(self.cell, [])) if o['output_type'] == 'error'), {})
 
-    def last_output(self, cell) -> str:
-        "The end of what was printed last, by the cell that failed or, if that printed nothing, by one before it."
+    def last_output(self, cell) -> tuple[str, int | None]:
+        "The end of what was printed last, by the cell that failed or, if that printed nothing, by one before it; which."
         for number in sorted((n for n in self.outputs if n <= (cell or 0)), reverse=True):
             texts = [text_of(o['text']) for o in self.outputs[number] if o['output_type'] == 'stream']
             if ''.join(texts).strip():
-                return ''.join(texts)[-2000:]
-        return ''
+                return ''.join(texts)[-2000:], number
+        return '', None
 
 
 def tags(cell: dict) -> list:
