@@ -20,7 +20,8 @@ Options (each may also be spelled --name=value):
                  are found by their ids. A cell changed on both sides is an error; with --force the module wins
     --watch      go on until Ctrl-C, exporting what is saved and showing what is wrong
     --prune      also remove modules that were exported from notebooks which are gone
-    --force      write over modules that were edited by hand, or not made by this tool
+    --force      write over modules that were edited by hand, or not made by this tool; check even those
+                 that did not change
     --help       show this
 
 From Python, and in the last cell of a notebook:

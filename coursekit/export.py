@@ -35,7 +35,7 @@ def export(paths=(), root=None, check=False, update=False, prune=False, force=Fa
     if update and not course.problems:
         from coursekit.export_update import bring_back
         notebooks = bring_back(course, force)
-    settle(course)
+    settle(course, trust=not force)
     if check:
         compare(course)
         return Report([c.told() for c in course.chapters], ['exp/ is what the notebooks give'])
@@ -112,21 +112,27 @@ def title_told(c) -> str:
 
 def compare(course: Course) -> None:
     "Raise ExportError, with a short diff, unless `exp/` holds what the notebooks give."
-    differ = [(c.label, c.old_text, c.text) for c in course.exporting() if not c.up_to_date]
+    differ = [(c.label, c.old_text, c.text, why(c)) for c in course.exporting() if not c.up_to_date]
     index = read_text(course.exp / '__init__.py')
     if course.exporting() and export_index.is_ours(index) and not same_text(index, new := index_text(course)):
-        differ.append(('exp/__init__.py', index, new))
-    told = [f'{label} is missing' if old is None else f'{label} is not what its notebook gives'
-            for label, old, _ in differ]
+        differ.append(('exp/__init__.py', index, new, 'does not list what the modules hold'))
+    told = [f'{label} is missing' if old is None else f'{label} {reason}' for label, old, _, reason in differ]
     told += [f'exp/{p.name} is stale: no notebook exports it; --prune removes it' for p in course.stale]
     if told:
         raise ExportError('\n'.join([*told, *diff([d for d in differ if d[1] is not None])]))
 
 
+def why(c) -> str:
+    "Why a module differs from what its notebook gives."
+    if c.edited:
+        return 'was edited by hand' if c.old else 'was not made by notebook2script'
+    return f'is not what nbs/{c.notebook.path.name} gives'
+
+
 def diff(files: list[tuple]) -> list[str]:
     "What exporting would change, in SHOWN lines at most."
     from difflib import unified_diff
-    lines = [line for label, old, new in files
+    lines = [line for label, old, new, _ in files
              for line in unified_diff(old.splitlines(), new.splitlines(), label, f'{label} exported anew',
                                       lineterm='', n=1)]
     more = len(lines) - SHOWN

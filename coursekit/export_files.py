@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from pathlib import Path
 
 from coursekit.export_module import plain
 from coursekit.notebook import CourseError
+
+LEFTOVER = re.compile(r'\..+\.\d+-[0-9a-f]{8}\.tmp')
 
 
 def read_text(path) -> str | None:
@@ -45,6 +49,15 @@ def write_all(texts: dict) -> None:
     finally:
         for temp, _ in ready:
             temp.unlink(missing_ok=True)
+    for folder in {path.parent for path, _ in done}:
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    "Remove what a process that was killed in the middle of writing has left, a minute ago or earlier."
+    for path in folder.glob('.*.tmp'):
+        if LEFTOVER.fullmatch(path.name) and path.stat().st_mtime < time.time() - 60:
+            path.unlink(missing_ok=True)
 
 
 def prepared(path: Path, data: bytes) -> Path:

@@ -42,13 +42,13 @@ class Shelf:
     def provides(self, module: str, name: str) -> bool:
         "Can `name` be imported from the module? True also where that cannot be known."
         names = self.names(module)
-        return names is None or name in names or self.binds(module, name)
+        return name in (names or ()) or self.known.get(module, ()) is None or self.binds(module, name)
 
     def binds(self, module: str, name: str) -> bool:
         from coursekit.export_uses import uses
-        text = self.texts.get(module) or read_text(self.exp / f'{module}.py') or ''
+        text = self.texts.get(module) or read_text(self.exp / f'{module}.py')
         try:
-            return name in uses(text).binds or 'import *' in text or '__getattr__' in text
+            return text is None or 'import *' in text or '__getattr__' in text or name in uses(text).binds
         except (SyntaxError, ValueError):
             return True
 

@@ -129,11 +129,21 @@ def read(text: str) -> Module | None:
     if not m:
         return None
     head, rest, version = text[:m.start()], text[m.end() + 1:], int(m[1])
-    names, hashes, source = NAMES.search(rest), last(HASHES.finditer(rest)), SOURCE.search(head)
+    hashes, source = last(HASHES.finditer(rest)), SOURCE.search(head)
     cells = [entry(e) for e in hashes[0].split()[3:] if e != '#'] if hashes else None
+    names = NAMES.match(rest) or below_first(rest, cells)
     return Module(text, version, head.partition('\n')[0].removeprefix('"""').strip().replace('\\\\', '\\'),
                   source[1] if source else '', re.findall(r"'([^']+)'", names[1]) if names else [], cells,
                   unix(text) == unix(stamped(head, rest, version)))
+
+
+def below_first(rest: str, cells: list[Entry] | None) -> re.Match | None:
+    "The `__all__` below a first block with `from __future__` imports."
+    try:
+        markers = real_markers(cut_footer(rest), cells, '') if cells else []
+    except CourseError:
+        markers = list(MARKER.finditer(rest))
+    return last(NAMES.finditer(rest, 0, markers[1].start() if len(markers) > 1 else len(rest)))
 
 
 def plain(text: str) -> str:

@@ -25,7 +25,7 @@ class ExportError(CourseError):
 @dataclass
 class Chapter:
     """A notebook on its way to its module. `old` is the module on disk, `text` what it shall be, `names` its
-    public names (None while a broken cell hides them)."""
+    public names (None while a broken cell hides them). `readable`: parsed and compiled in this call."""
     notebook: Notebook
     path: Path
     blocks: list[Block]
@@ -35,6 +35,7 @@ class Chapter:
     text: str = ''
     defined: dict = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    readable: bool = False
 
     @property
     def label(self) -> str:
@@ -143,13 +144,16 @@ def stale(course: Course) -> dict[Path, Module]:
 
 # ---- checking and rendering
 
-def settle(course: Course) -> None:
-    "Give each chapter its names and text; raises ExportError with all problems, if there are any."
+def settle(course: Course, trust: bool = True) -> None:
+    """Give each chapter its names and text; raises ExportError with all problems, if there are any.
+
+    `trust`: do not check again a module that was made from these cells by this version of the checks.
+    """
     for c in course.chapters:
         c.problems += [p for cell in c.notebook.cells if (p := export_cells.near_miss(cell))] + odd_ids(c)
     course.problems += numbering(course)
     chapters = course.exporting()
-    doubtful = unproven(course, chapters)
+    doubtful = unproven(course, chapters) if trust else chapters
     for c in doubtful:
         parse(c)
     for c in chapters:
@@ -159,7 +163,7 @@ def settle(course: Course) -> None:
             c.text = render(c.notebook.path.name, c.title, c.names, c.parts())
     if doubtful:
         from coursekit.export_checks import check_links
-        check_links(course, [c for c in doubtful if c.names is not None])
+        check_links(course, [c for c in doubtful if c.readable])
     from coursekit.export_checks import clashes
     clashes(course)
     told = [p.told(c.notebook) for c in course.chapters for p in sorted(c.problems, key=Problem.place)]
@@ -182,7 +186,9 @@ def parse(c: Chapter) -> None:
     if not problems:
         c.defined, problems = define(c.blocks)
         c.names = public(c.defined)
-        problems += unacceptable(c)
+        refused = unacceptable(c)
+        c.readable = not refused
+        problems += refused
     c.problems += problems
 
 

@@ -68,20 +68,30 @@ def missing(notebook: Notebook, blocks: list[Block], stars: list[set]) -> list[P
     """
     future = lazy_annotations(blocks[0])
     found = [uses(b.text, future) for b in blocks]
-    gone = dropped(blocks)
-    ever = set().union(*(u.binds for u in found), *stars) - gone
-    problems, so_far = [], set()
+    ever, at_end = set().union(*(u.binds for u in found), *stars), available(blocks, found, stars)
+    problems = []
     for i, (block, u) in enumerate(zip(blocks, found)):
-        before, so_far = so_far, so_far | u.binds | stars[i]
-        for name, scope in {**u.later, **u.now}.items():
-            if known(name) or name in u.binds:
-                continue
-            if name not in ever:
-                problems.append(block.problem(line_of(block, name, scope), undefined(notebook, blocks, name)))
-            elif name in u.now and name not in so_far:
-                problems.append(block.problem(line_of(block, name, scope), too_early(blocks, found, stars, name)))
-        problems += in_order(block, {n for n in u.now if n in u.binds and n not in before}, future)
+        above = available(blocks[:i], found, stars)
+        nowhere = {n: s for n, s in u.now.items() if not known(n) and n not in u.binds | above | stars[i]}
+        early = {n: s for n, s in nowhere.items() if n in ever}
+        nowhere = {**{n: s for n, s in u.later.items() if not known(n) and n not in at_end}, **nowhere}
+        for name, scope in nowhere.items():
+            if not foreseen(block, name):
+                problems.append(block.problem(line_of(block, name, scope), too_early(blocks, found, stars, i, name)
+                                              if name in early else undefined(notebook, blocks, name)))
+        problems += in_order(block, {n for n in u.now if n in u.binds and n not in above}, future)
     return problems
+
+
+def available(blocks: list[Block], found: list[Uses], stars: list[set]) -> set[str]:
+    "The names that are there once the blocks have run: those bound and not deleted."
+    names = set()
+    for block, u, star in zip(blocks, found, stars):
+        gone = set()
+        for node in block.tree.body:
+            gone = (gone | set(deleted(node))) - set(effect(node))
+        names = (names | u.binds | star) - gone
+    return names
 
 
 def lazy_annotations(block: Block) -> bool:
@@ -93,21 +103,50 @@ def known(name: str) -> bool:
     return name in BUILTINS or name.startswith('__') and name.endswith('__')
 
 
-def dropped(blocks: list[Block]) -> set[str]:
-    "The names deleted at the top level and not bound again."
-    gone = set()
-    for block in blocks:
-        for node in block.tree.body:
-            gone -= set(effect(node))
-            gone |= set(deleted(node))
-    return gone
-
-
 def line_of(block: Block, name: str, scope: int) -> int | None:
-    "The first line at or below `scope` where the name is read."
-    lines = [n.lineno for n in ast.walk(block.tree) if isinstance(n, ast.Name) and n.id == name
-             and isinstance(n.ctx, ast.Load)]
+    "The first line at or below `scope` where the name is read; for scope 0, outside of all inner scopes."
+    nodes = outermost(block.tree) if not scope else ast.walk(block.tree)
+    lines = [n.lineno for n in nodes if is_read(n, name)] or [n.lineno for n in reads(block.tree, name)]
     return min([n for n in lines if n >= scope] or lines, default=None)
+
+
+def outermost(tree: ast.Module):
+    "The nodes that belong to the module's own scope."
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        inner = isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
+                                  ast.GeneratorExp))
+        todo += heads(node) if inner else ast.iter_child_nodes(node)
+
+
+def heads(node) -> list:
+    "What a function, a class or a comprehension evaluates in the scope around it."
+    if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+        a = node.args
+        return [*getattr(node, 'decorator_list', ()), *a.defaults, *filter(None, a.kw_defaults),
+                *(x.annotation for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x and x.annotation),
+                *filter(None, [getattr(node, 'returns', None)])]
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *node.bases, *node.keywords]
+    return [node.generators[0].iter]
+
+
+def is_read(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+
+
+def reads(node: ast.AST, name: str) -> list[ast.Name]:
+    return [n for n in ast.walk(node) if is_read(n, name)]
+
+
+def foreseen(block: Block, name: str) -> bool:
+    "Is the name read only where a missing one is caught: in a `try` with `except NameError`?"
+    caught = {id(n) for t in ast.walk(block.tree) if isinstance(t, ast.Try)
+              and any(h.type and reads(h.type, 'NameError') for h in t.handlers)
+              for node in t.body for n in reads(node, name)}
+    return bool(caught) and all(id(n) in caught for n in reads(block.tree, name))
 
 
 def undefined(notebook: Notebook, blocks: list[Block], name: str) -> str:
@@ -121,8 +160,11 @@ def undefined(notebook: Notebook, blocks: list[Block], name: str) -> str:
     return message + (f'; cell {others[0].number} (#{others[0].id}) does, but has no `#export`' if others else '')
 
 
-def too_early(blocks: list[Block], found: list[Uses], stars: list[set], name: str) -> str:
-    cell = next(b.cell for b, u, s in zip(blocks, found, stars) if name in u.binds or name in s)
+def too_early(blocks: list[Block], found: list[Uses], stars: list[set], i: int, name: str) -> str:
+    cells = [b.cell for b, u, s in list(zip(blocks, found, stars))[i + 1:] if name in u.binds or name in s]
+    if not cells:
+        return f'`{name}` is used after it was deleted'
+    cell = cells[0]
     return (f'`{name}` is needed as soon as the module is imported, but cell {cell.number} (#{cell.id}), '
             'further down, is what defines it')
 

@@ -1,0 +1,66 @@
+"""A small course in a temporary folder, and the exporter run on it as its users do."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+TOOL = Path(__file__).resolve().parent.parent / 'notebook2script.py'
+
+
+def cell(source, kind='code', id=None, **more):
+    return {'cell_type': kind, 'id': id, 'metadata': {}, 'source': source,
+            **({'execution_count': None, 'outputs': []} if kind == 'code' else {}), **more}
+
+
+class Course:
+    "A course's folder."
+
+    def __init__(self, root):
+        self.root = Path(root)
+        (self.root / 'nbs').mkdir(parents=True, exist_ok=True)
+        self.exp = self.root / 'exp'
+
+    def write(self, name, *sources, ids=True, **top):
+        """Write nbs/`name`.ipynb. A source is a code cell, one that begins with `md:` a markdown cell, and a
+        dict is a cell as it is. Ids are c1, c2, …"""
+        cells = [s if isinstance(s, dict) else cell(s[3:].strip(), 'markdown') if s.startswith('md:') else cell(s)
+                 for s in sources]
+        for i, c in enumerate(cells, 1):
+            c = {**c, 'source': c['source'].splitlines(True) if isinstance(c['source'], str) else c['source']}
+            if ids:
+                c['id'] = c.get('id') or f'c{i}'
+            else:
+                c.pop('id', None)
+            cells[i - 1] = c
+        raw = {'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5 if ids else 4, **top}
+        self.nb(name).write_text(json.dumps(raw, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        return self.nb(name)
+
+    def nb(self, name):
+        return self.root / 'nbs' / f'{name}.ipynb'
+
+    def sources(self, name):
+        return [''.join(c['source']) for c in json.loads(self.nb(name).read_text(encoding='utf-8'))['cells']]
+
+    def module(self, number):
+        return self.exp / f'nb_{number}.py'
+
+    def text(self, number):
+        return self.module(number).read_bytes().decode()
+
+    def edit(self, number, old, new):
+        text = self.text(number)
+        assert old in text
+        self.module(number).write_bytes(text.replace(old, new).encode())
+
+    def run(self, *args, cwd=None):
+        "Run the real command line."
+        return subprocess.run([sys.executable, str(TOOL), *map(str, args)], cwd=cwd or self.root, capture_output=True,
+                              text=True, encoding='utf-8', timeout=60)
+
+    def tree(self):
+        "Every file of the course with its bytes and its time."
+        return {p.relative_to(self.root).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns)
+                for p in sorted(self.root.rglob('*')) if p.is_file()}
