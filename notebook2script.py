@@ -1,27 +1,28 @@
-"""Turn a course's notebooks into modules: the cells of nbs/02_x.ipynb marked `#export` become exp/nb_02.py.
+"""Make modules of a course's notebooks: cells of nbs/02_x.ipynb marked `#export` go to exp/nb_02.py.
 
-    python notebook2script.py                       export every notebook of the course
-    python notebook2script.py nbs/02_x.ipynb …      export these only
-    python notebook2script.py --check               is exp/ what the notebooks give? Writes nothing
-    python notebook2script.py --update              bring edits made in exp/nb_02.py back into their cells
-    python notebook2script.py --watch               export each notebook as soon as it is saved
+    python notebook2script.py                     export every notebook of the course
+    python notebook2script.py nbs/02_x.ipynb …    export these only
+    python notebook2script.py --check             is exp/ what the notebooks give? Writes nothing
+    python notebook2script.py --update            bring edits made in exp/ back into the notebooks
+    python notebook2script.py --watch             export each notebook as soon as it is saved
 
-A cell is exported when its first line is `#export` (or `# export`, `#|export`, `#| export`). Its text goes
-into the module unchanged, below a line that says which cell it came from. The module's `__all__` lists the
-public names it defines. Nothing is written unless every cell exported can be read, every name it uses is
-defined or imported in an export cell, and no other chapter exports the same name. A module that would not
-change is not touched.
+A cell is exported when its first line is `#export` (or `# export`, `#|export`, `#| export`). Its
+text goes into the module unchanged, below a line that says which cell it came from. The module's
+`__all__` lists the public names it defines. Nothing is written unless every cell to be exported
+can be read, every name it uses is defined or imported in an export cell, and no other chapter
+exports the same name. A module that would not change is not touched.
 
-Options (each may also be spelled --name=value):
-    --root DIR   the course: the folder that holds nbs/ and exp/. Else it is the nearest one at or above
-                 the notebook named, or the current folder, that holds nbs/
+Options:
+    --root DIR   the course: the folder that holds nbs/ and exp/. Without it, the nearest one at or
+                 above the notebook named, or the current folder, that holds nbs/
     --check      exit with status 1 and a short diff unless exp/ is what the notebooks give
-    --update     before exporting, put what was edited in modules back into the cells it came from, which
-                 are found by their ids. A cell changed on both sides is an error; with --force the module wins
+    --update     before exporting, put what was edited in modules back into the cells it came from,
+                 which are found by their ids. A cell that was changed in the notebook as well is
+                 an error; with --force, the module wins
     --watch      go on until Ctrl-C, exporting what is saved and showing what is wrong
     --prune      also remove modules that were exported from notebooks which are gone
-    --force      write over modules that were edited by hand, or not made by this tool; check even those
-                 that did not change
+    --force      write over modules that were edited by hand, or not made by this tool; check even
+                 those that did not change
     --help       show this
 
 From Python, and in the last cell of a notebook:

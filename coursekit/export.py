@@ -119,7 +119,8 @@ def compare(course: Course) -> None:
     told = [f'{label} is missing' if old is None else f'{label} {reason}' for label, old, _, reason in differ]
     told += [f'exp/{p.name} is stale: no notebook exports it; --prune removes it' for p in course.stale]
     if told:
-        raise ExportError('\n'.join([*told, *diff([d for d in differ if d[1] is not None])]))
+        changes = diff([d for d in differ if d[1] is not None], max(10, SHOWN - len(told) - 1))
+        raise ExportError('\n'.join([*told, *changes]))
 
 
 def why(c) -> str:
@@ -129,11 +130,11 @@ def why(c) -> str:
     return f'is not what nbs/{c.notebook.path.name} gives'
 
 
-def diff(files: list[tuple]) -> list[str]:
-    "What exporting would change, in SHOWN lines at most."
+def diff(files: list[tuple], most: int) -> list[str]:
+    "What exporting would change, in about `most` lines."
     from difflib import unified_diff
     lines = [line for label, old, new, _ in files
              for line in unified_diff(old.splitlines(), new.splitlines(), label, f'{label} exported anew',
                                       lineterm='', n=1)]
-    more = len(lines) - SHOWN
-    return lines[:SHOWN] + ([f'… and {more} lines more'] if more > 0 else [])
+    more = len(lines) - most
+    return lines[:most] + ([f'… and {more} lines more'] if more > 0 else [])

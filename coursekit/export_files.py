@@ -56,8 +56,11 @@ def write_all(texts: dict) -> None:
 def sweep(folder: Path) -> None:
     "Remove what a process that was killed in the middle of writing has left, a minute ago or earlier."
     for path in folder.glob('.*.tmp'):
-        if LEFTOVER.fullmatch(path.name) and path.stat().st_mtime < time.time() - 60:
-            path.unlink(missing_ok=True)
+        try:
+            if LEFTOVER.fullmatch(path.name) and path.stat().st_mtime < time.time() - 60:
+                path.unlink()
+        except FileNotFoundError:
+            pass  # its owner was alive, and has just moved it to its place
 
 
 def prepared(path: Path, data: bytes) -> Path:

@@ -195,7 +195,7 @@ def cut_footer(text: str) -> str:
     "The text without its last lines; what was written below them belongs to the last block."
     m = last(HASHES.finditer(text))
     below = text[m.end():]
-    return text[:m.start()].rstrip('\r\n') + ('\n\n' + below.lstrip('\r\n') if below.strip() else '\n')
+    return text[:m.start()].rstrip('\r\n') + (GAP + below.lstrip('\r\n') if below.strip() else '\n')
 
 
 def without_names(text: str, name: str) -> str:

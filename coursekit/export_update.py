@@ -17,6 +17,7 @@ from coursekit.export_plan import Chapter, Course, ExportError, chapter, shown
 from coursekit.notebook import CourseError
 
 SPACE = re.compile(r'[ \t\r\n]*')
+ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\u(?!00[01])')  # not that of a control character, which is always one
 LINES = 30
 scan = json.JSONDecoder().raw_decode
 
@@ -106,12 +107,14 @@ def conflict(c: Chapter, block: Block, text: str) -> str:
 def source(block: Block, text: str) -> str:
     "The cell's new source: the edited text, with the directive where it was, and line ends as they were."
     old = block.text
+    if not text:
+        return block.above + block.directive
     if '\r\n' in old and old.count('\r\n') == old.count('\n'):
         text = text.replace('\r\n', '\n').replace('\n', '\r\n')
     text += old[len(old.rstrip('\r\n')):]
     above = block.above if text.startswith(block.above) else ''
     directive = block.directive
-    if text and not directive.endswith(('\n', '\r')):
+    if not directive.endswith(('\n', '\r')):
         directive += '\n'
     return above + directive + text[len(above):]
 
@@ -167,8 +170,10 @@ def after(text: str, end: int) -> int:
 
 def encoded(text: str, start: int, end: int, new: str) -> str:
     "A source as JSON, written the way the old one at `text[start:end]` is."
+    escaped = text.isascii() and ESCAPE.search(text) is not None
+
     def string(s):
-        return json.dumps(s, ensure_ascii=text.isascii() and '\\u' in text)
+        return json.dumps(s, ensure_ascii=escaped)
     if text[start] == '"':
         return string(new)
     inner = text[start + 1:end - 1]

@@ -23,15 +23,17 @@ def watch(paths=(), root=None, force=False, pause: float = PAUSE, **others) -> N
     root = find_root(paths[0].parent if paths else None, root)
     paths = [located(p, root) for p in paths]
     try:
+        done = stamps(paths, root)  # before the first export: what is saved during it counts as new
         attempt(paths, root, force)
         say(f'watching {len(paths) or "all"} notebook{"s" * (len(paths) != 1)} of {root / "nbs"}; Ctrl-C stops')
-        keep_watching(paths, root, force, pause)
+        keep_watching(paths, root, force, pause, done)
     except KeyboardInterrupt:
         say('\nstopped watching')
 
 
-def keep_watching(paths: list[Path], root: Path, force: bool, pause: float) -> None:
-    done = seen = stamps(paths, root)
+def keep_watching(paths: list[Path], root: Path, force: bool, pause: float, done: dict) -> None:
+    "Export what changed since `done`, for ever."
+    seen = done
     while True:
         time.sleep(pause)
         now = stamps(paths, root)

@@ -1,10 +1,15 @@
 """A small course in a temporary folder, and the exporter run on it as its users do."""
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import notebook2script
 
 TOOL = Path(__file__).resolve().parent.parent / 'notebook2script.py'
 
@@ -55,10 +60,33 @@ class Course:
         assert old in text
         self.module(number).write_bytes(text.replace(old, new).encode())
 
-    def run(self, *args, cwd=None):
-        "Run the real command line."
+    def run_real(self, *args, cwd=None, **more):
+        "Run the command line as a process of its own."
         return subprocess.run([sys.executable, str(TOOL), *map(str, args)], cwd=cwd or self.root, capture_output=True,
-                              text=True, encoding='utf-8', timeout=60)
+                              text=True, encoding='utf-8', timeout=60, **more)
+
+    def run(self, *args, cwd=None):
+        "Run the command line's `main` in this process, which is many times faster; the result looks the same."
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding='utf-8') for _ in range(2))
+        kept = sys.argv, sys.dont_write_bytecode, os.getcwd()
+        sys.argv = [str(TOOL), *map(str, args)]
+        os.chdir(cwd or self.root)
+        status = 0
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    notebook2script.main()
+                except SystemExit as e:  # as Python ends a program: a text goes to stderr, with status 1
+                    status = e.code if isinstance(e.code, int) else 1
+                    print(e.code if isinstance(e.code, str) else '', end='\n' if isinstance(e.code, str) else '', file=err)
+        finally:
+            sys.argv, sys.dont_write_bytecode = kept[:2]
+            os.chdir(kept[2])
+        told = []
+        for stream in (out, err):
+            stream.flush()
+            told.append(stream.buffer.getvalue().decode())
+        return subprocess.CompletedProcess(args, status, *told)
 
     def tree(self):
         "Every file of the course with its bytes and its time."
