@@ -5,11 +5,12 @@ import json
 import struct
 
 HEAD = struct.Struct('>Q')
+ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # bound here: a notebook may break json.dumps
 
 
 def pack(message) -> bytes:
     "A message as it travels."
-    body = json.dumps(message, ensure_ascii=False, default=str).encode('utf-8', 'surrogatepass')
+    body = ENCODE(message).encode('utf-8', 'surrogatepass')
     return HEAD.pack(len(body)) + body
 
 

@@ -76,18 +76,22 @@ class PipeStream(OutStream):
             raise TypeError(f'write() argument must be str, not {type(string)}')
         if self.pub_thread is None:
             raise ValueError('I/O operation on closed file')
-        if self.parent_header.get('msg_id') == self._parent_header_global.get('msg_id'):
+        current = self._parent_header_global
+        if self._parent_header.get(current) is current:  # else: from a task of an earlier cell, which nobody shows
             with self._lock:
                 self._pending.append(string)
                 if '\n' in string or len(self._pending) > 1000:
-                    self.flush()
+                    self._write_pending()
         return len(string)
 
     def flush(self):
         with self._lock:
-            text, self._pending = ''.join(self._pending), []
-            if text:
-                write_all(self.fd, text.encode('utf-8', 'surrogatepass'))
+            self._write_pending()
+
+    def _write_pending(self):
+        text, self._pending = ''.join(self._pending), []
+        if text:
+            write_all(self.fd, text.encode('utf-8', 'surrogatepass'))
 
     def close(self):
         self.flush()
@@ -185,7 +189,11 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     App.link = link
     app = App.instance()
     app.initialize(sys.argv[1:])
-    asyncio.run(cells(app.kernel, link, job))
+    try:
+        asyncio.run(cells(app.kernel, link, job))
+    except BaseException as e:  # the notebook broke what runs it: say so while the link still stands
+        link.send(broken=f'{type(e).__name__}: {e}')
+        return 70
     atexit._run_exitfuncs()
     return 0
 

@@ -251,6 +251,8 @@ class Reader:
         elif 'reply' in message:
             self.session.cell_done(message['number'], self.outputs, message['reply'], message['frames'])
             self.number = None
+        elif 'broken' in message:
+            self.session.broken = message['broken']
         elif 'end' in message:
             self.session.completed = self.session.failed is None
             if not self.ended.done():

@@ -83,7 +83,7 @@ DUMPED = re.compile(r'^\s*File "([^"]+)", line (\d+) in (.+)$', re.M)
 
 def from_dump(stderr: str) -> list[dict]:
     "The frames that faulthandler wrote for the thread that crashed, innermost last."
-    at = max(stderr.rfind('Current thread'), stderr.rfind('most recent call first'))
+    at = stderr.rfind('\nCurrent thread') if '\nCurrent thread' in stderr else stderr.rfind('Current thread')
     if at < 0:
         return []
     stack = stderr[at:].split('\n\n')[0]

@@ -14,6 +14,6 @@ if sys.platform == 'linux':
     import ctypes
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 
-from ipykernel import kernelapp  # noqa: E402
+import runpy  # noqa: E402
 
-kernelapp.launch_new_instance()
+runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)

@@ -16,7 +16,7 @@ from .judge import complaint
 from .outputs import claims_in, text_of
 from .records import CRASHED, ERROR, FAILED, OOM, PASSED, TIMEOUT, Failure, Job, Result
 
-GRACE = 2.0           # seconds between SIGINT and SIGABRT
+GRACE = 5.0           # seconds between SIGINT and SIGABRT
 TICK = 0.1            # seconds between two looks at a notebook's processes
 MAX_TEXT = 1_000_000  # characters of stream output kept for one cell
 MAX_RICH = 50_000_000  # characters of all other outputs kept for one cell
@@ -31,7 +31,7 @@ class Session:
         self.outputs, self.counts, self.seconds_of = {}, {}, {}
         self.text_size, self.rich_size, self.lost = {}, {}, {}
         self.pid = self.code = self.cell = self.breach = self.failed = self.guard = None
-        self.stderr, self.frames, self.notes = '', [], []
+        self.stderr, self.broken, self.frames, self.notes = '', '', [], []
         self.completed = self.killed = False
         self.stopped = asyncio.Event()
         self.began = self.cell_began = time.monotonic()
@@ -167,6 +167,8 @@ class Session:
             return FAILED, self.failed[0], self.failed[1]
         if self.completed:
             return PASSED, None, ''
+        if self.broken:
+            return CRASHED, self.cell, f'the notebook broke the process that runs it: {self.broken}'
         if self.code is not None:
             outcome, message = exit_meaning(self.code)
             return outcome, self.cell, message

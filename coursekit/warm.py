@@ -122,6 +122,7 @@ class Warm:
 def main():
     import ctypes
     from . import child  # noqa: F401  imported here so that no child has to
+    del sys.path[0]  # our own working folder, put there by python -m
     control = socket.socket(fileno=int(sys.argv[1]))
     names = sys.argv[2:]
     libc = ctypes.CDLL(None)

@@ -1,0 +1,82 @@
+"""Notebooks and little courses for the tests of the runner."""
+import json
+from pathlib import Path
+
+import psutil
+
+from run_notebook import run_notebook
+
+
+def code(source, *tags, **more):
+    "A code cell."
+    meta = {'tags': list(tags)} if tags else {}
+    return {'cell_type': 'code', 'metadata': meta, 'source': source, 'outputs': [], 'execution_count': None, **more}
+
+
+def markdown(source):
+    return {'cell_type': 'markdown', 'metadata': {}, 'source': source}
+
+
+def notebook(*cells, course=None, minor=5):
+    "A notebook from cells; a string is a code cell. Ids are given from nbformat 4.5 on."
+    cells = [code(c) if isinstance(c, str) else dict(c) for c in cells]
+    for i, cell in enumerate(cells):
+        if minor >= 5:
+            cell.setdefault('id', f'id{i + 1}')
+    metadata = {'kernelspec': {'name': 'python3', 'display_name': 'Python 3', 'language': 'python'}}
+    if course is not None:
+        metadata['course'] = course
+    return {'cells': cells, 'metadata': metadata, 'nbformat': 4, 'nbformat_minor': minor}
+
+
+class Course:
+    "A course in a folder of its own."
+
+    def __init__(self, root):
+        self.root = Path(root)
+        (self.root / 'nbs').mkdir(parents=True, exist_ok=True)
+        (self.root / 'exp').mkdir(exist_ok=True)
+        (self.root / 'exp' / '__init__.py').touch()
+
+    def add(self, name, *cells, **kwargs):
+        "Write nbs/NAME.ipynb."
+        return self.write(f'nbs/{name}.ipynb', json.dumps(notebook(*cells, **kwargs)))
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+        return path
+
+    def read(self, name):
+        return json.loads((self.root / 'nbs' / f'{name}.ipynb').read_text(encoding='utf-8'))
+
+    def run(self, *paths, **options):
+        "Run it; what was shown is in `.shown`."
+        lines = []
+        paths = [self.root / p for p in paths] or [self.root / 'nbs']
+        outcome = run_notebook(*paths, root=self.root, show=lines.append, **options)
+        outcome.shown = '\n'.join(lines)
+        return outcome
+
+
+def outputs(nb):
+    "What a notebook's cells put out, as text: stream texts, plain text of results and displays, names of errors."
+    found = []
+    for cell in nb['cells']:
+        for out in cell.get('outputs', ()):
+            text = out.get('text') or out.get('data', {}).get('text/plain') or out.get('ename')
+            found.append(''.join(text))
+    return found
+
+
+def left_behind(word):
+    "Processes whose command line holds a word."
+    found = []
+    for p in psutil.process_iter():
+        try:
+            if word in ' '.join(p.cmdline()) and p.status() != psutil.STATUS_ZOMBIE:
+                found.append(p)
+        except psutil.Error:
+            pass
+    return found
