@@ -1,3 +1,15 @@
+"""How this course is built
+
+Exported from nbs/00_exports.ipynb: change the notebook and export it again, or change this
+file and bring the change back with `python notebook2script.py --update`.
+"""
+# notebook2script 1 sha256:31acb3faebb2f8a6 head:920b8f0b
+__all__ = ['same', 'test', 'test_eq', 'test_ne', 'near', 'test_near', 'test_near_zero',
+           'test_raises', 'CLAIM', 'claim', 'duration', 'synchronise', 'SpeedTable', 'speed_table',
+           'set_seed']
+
+
+# %% 00_exports.ipynb cell 21 #c701684b
 import math
 import random
 import re
@@ -8,6 +20,8 @@ from statistics import median, quantiles
 import numpy as np
 import torch
 
+
+# %% 00_exports.ipynb cell 25 #69b14906
 def same(a, b):
     """Are `a` and `b` equal, with nothing broadcast? -> bool
 
@@ -24,6 +38,8 @@ def same(a, b):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
 
+
+# %% 00_exports.ipynb cell 28 #bdb6b967
 def test(a, b, cmp, cname=None):
     """Assert that `cmp(a, b)` is true; the error shows both sides under the name `cname`.
 
@@ -42,6 +58,8 @@ def _describe(x, limit=200):
     shape = getattr(x, 'shape', None)
     return text if shape is None else f'shape {tuple(shape)}: {text}'
 
+
+# %% 00_exports.ipynb cell 30 #05c2afba
 def test_eq(a, b):
     "Assert that `a` equals `b` in the sense of `same`: shapes must agree, nothing is broadcast."
     test(a, b, same, '==')
@@ -51,6 +69,8 @@ def test_ne(a, b):
     "Assert that `a` differs from `b` in the sense of `same`."
     test(a, b, lambda a, b: not same(a, b), '!=')
 
+
+# %% 00_exports.ipynb cell 35 #658d1b1b
 def near(a, b, rtol=1e-3, atol=1e-5):
     """Is |a − b| ≤ atol + rtol·|b| everywhere, for numbers, arrays, tensors or lists of numbers? -> bool
 
@@ -68,6 +88,8 @@ def _as_double(x):
     x = torch.as_tensor(x).detach().cpu()
     return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
+
+# %% 00_exports.ipynb cell 38 #c925e4a2
 def test_near(a, b, rtol=1e-3, atol=1e-5):
     "Assert `near(a, b, rtol, atol)`; the error says how far apart the two are, and where."
     if not near(a, b, rtol, atol):
@@ -90,6 +112,8 @@ def _gap(a, b):
     place = tuple(int(i) for i in np.unravel_index(int(diff.argmax()), diff.shape)) if diff.dim() else ''
     return f'largest difference {diff.max():.3g}' + (f' at {place}' if place else '')
 
+
+# %% 00_exports.ipynb cell 43 #a6842f11
 def test_raises(f, exc, match=None):
     """Assert that calling `f()` raises `exc` (a class or a tuple of classes). -> the exception
 
@@ -105,11 +129,15 @@ def test_raises(f, exc, match=None):
     names = ' or '.join(c.__name__ for c in (exc if isinstance(exc, tuple) else (exc,)))
     raise AssertionError(f'{names} was not raised')
 
+
+# %% 00_exports.ipynb cell 48 #7ca0b2ef
 def _holds(record):
     "Is a claim's value a finite number within its bounds? -> bool"
     v, low, high = record['value'], record['at_least'], record['at_most']
     return math.isfinite(v) and (low is None or v >= low) and (high is None or v <= high)
 
+
+# %% 00_exports.ipynb cell 50 #41d5c3ba
 def _short(x):
     "A number in about four significant digits: 0.9642, 12.35, 105,000, 3.2e-07."
     if x and abs(x) < 1e-3:
@@ -130,6 +158,8 @@ def _claim_line(record):
     return text + ''.join(f', {words} {_short(record[k])}{unit}' for k, words in bounds
                           if record[k] is not None)
 
+
+# %% 00_exports.ipynb cell 53 #84162bc4
 CLAIM = 'application/vnd.course.claim+json'  # the output type by which the runner knows a claim
 
 
@@ -142,6 +172,8 @@ def _show_line(text, extra):
     else:
         shell.display_pub.publish({'text/plain': text, **extra})
 
+
+# %% 00_exports.ipynb cell 54 #9b31971e
 def claim(name, value, at_least=None, at_most=None, sd=None, n=None, unit=None, data=None):
     """Assert that a measured number lies within its bounds, show it in one line, and put it on record.
 
@@ -163,6 +195,8 @@ def claim(name, value, at_least=None, at_most=None, sd=None, n=None, unit=None, 
         raise AssertionError(f'claim does not hold: {_claim_line(record)}')
     _show_line('✓ ' + _claim_line(record), {CLAIM: record})
 
+
+# %% 00_exports.ipynb cell 62 #3e436814
 def duration(seconds):
     "Seconds in the unit that suits them: `12.2 µs`, `890 ms`, `3.4 s`. -> str"
     for unit, size in (('s', 1), ('ms', 1e-3), ('µs', 1e-6)):
@@ -170,6 +204,8 @@ def duration(seconds):
             return f'{seconds / size:.3g} {unit}'
     return f'{seconds / 1e-9:.3g} ns'
 
+
+# %% 00_exports.ipynb cell 65 #b6b74a05
 def synchronise():
     "Wait until the GPU has done what it was given; nothing to do where there is none."
     if torch.cuda.is_available():
@@ -194,6 +230,8 @@ def _calls_to_fill(f, min_time):
         number *= 10
     return max(1, math.ceil(min_time / once))
 
+
+# %% 00_exports.ipynb cell 67 #7ddb2643
 class SpeedTable:
     """What `speed_table` measured; shown as a table, asked with `.seconds(name)` and `.ratio(name)`.
 
@@ -222,6 +260,8 @@ class SpeedTable:
         head = f'| | median | spread | times faster than {self.first} |\n|:--|--:|:--|--:|\n'
         return head + '\n'.join('| ' + ' | '.join(r) + ' |' for r in _rows(self))
 
+
+# %% 00_exports.ipynb cell 68 #dfca88de
 def _rows(table):
     "A speed table's rows as text: name, median, spread, times faster than the first."
     return [(name, duration(table.seconds(name)), '± ' + duration(_half_iqr(ts)),
@@ -235,6 +275,8 @@ def _half_iqr(xs):
     low, _, high = quantiles(xs, n=4, method='inclusive')
     return (high - low) / 2
 
+
+# %% 00_exports.ipynb cell 71 #02f3faab
 def speed_table(*funcs, repeats=7, min_time=.01, **named):
     """Time several callables side by side in one run. -> SpeedTable
 
@@ -257,6 +299,8 @@ def speed_table(*funcs, repeats=7, min_time=.01, **named):
             times[name].append(_time_calls(f, counts[name]))
     return SpeedTable(times)
 
+
+# %% 00_exports.ipynb cell 72 #e81e3e71
 def _by_name(funcs):
     "Positional arguments of `speed_table` -> {name: callable}; two of one name would be one lost."
     if len(funcs) == 1 and isinstance(funcs[0], Mapping):
@@ -268,6 +312,8 @@ def _by_name(funcs):
         raise ValueError('speed_table: two callables share a name; give names: speed_table(a=f, b=g)')
     return found
 
+
+# %% 00_exports.ipynb cell 79 #21c78e45
 def set_seed(seed):
     "Seed Python's, NumPy's and torch's random generators (all devices) with a whole number, 0 ≤ seed < 2³²."
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -275,3 +321,9 @@ def set_seed(seed):
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+# cell hashes: c701684b:3a6e84a5 69b14906:832982dc bdb6b967:8e941eec 05c2afba:73eea400
+#   658d1b1b:6997a7ad c925e4a2:24983740 a6842f11:4bda6f3e 7ca0b2ef:0346ac97 41d5c3ba:13a92693
+#   84162bc4:16482ee9 9b31971e:1762d5dd 3e436814:15873ffa b6b74a05:06fa90d2 7ddb2643:2248ea75
+#   dfca88de:92c4b59c 02f3faab:5a57e561 e81e3e71:52d48b8f 21c78e45:b5cc3c88
