@@ -214,6 +214,8 @@ def fresh_state():
             del sys.modules[name]
     if 'numpy.random' in sys.modules:
         sys.modules['numpy.random'].seed()
+    if 'torch' in sys.modules:
+        sys.modules['torch'].default_generator.seed()
 
 
 async def cells(kernel, link: Link, job: dict):

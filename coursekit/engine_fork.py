@@ -14,7 +14,7 @@ import tempfile
 
 from . import channel
 from .outputs import text_of
-from .processes import MARK
+from .processes import MARK, Usage, kill_tree, sample
 from .records import Job
 from .session import Session, must_raise
 
@@ -26,24 +26,33 @@ def available() -> str:
     return ''
 
 
+class CannotFork(Exception):
+    "The notebook has to run on another engine; says why."
+
+
 class ForkEngine:
-    "Runs each notebook in a forked child; what cannot be forked goes to the engine in `fallback`."
+    "Runs each notebook in a forked child. Raises CannotFork for one that has to run in some other way."
     name = 'fork'
 
-    def __init__(self, modules=(), env=None, fallback=None):
-        self.modules, self.env, self.fallback = list(modules), dict(env or {}), fallback
+    def __init__(self, modules=(), env=None):
+        self.modules, self.env = list(modules), dict(env or {})
         self.ids, self.waiting, self.exits = itertools.count(1), {}, {}
         self.parent = None
         self.refused = ''
 
     async def __aenter__(self):
         self.folder = tempfile.mkdtemp(prefix='ck')
-        await self.start()
+        while culprit := await self.start():
+            self.stop()  # without what starts threads when imported, the parent can fork
+            top = culprit.split('.')[0]
+            self.modules = [m for m in self.modules if m.split('.')[0] != top]
         return self
 
-    async def start(self):
+    async def start(self) -> str:
+        "Start the parent. -> the module that must not be imported in it, if there is one"
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {**os.environ, **self.env}
+        env.pop('PYTEST_CURRENT_TEST', None)
         env.setdefault('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
         with theirs:
             self.parent = subprocess.Popen(
@@ -54,14 +63,25 @@ class ForkEngine:
         self.ready = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(ours.fileno(), self.heard)
         state = await self.ready
-        self.refused = state.get('unfit', '')
+        self.refused = state['unfit']
+        return state['culprit'] if any(m == state['culprit'] for m in self.modules) else ''
+
+    def stop(self):
+        "End the parent and whatever notebooks left with it."
+        asyncio.get_running_loop().remove_reader(self.control.fileno())
+        self.control.close()
+        left = Usage()
+        sample(self.parent.pid, left)
+        kill_tree(self.parent.pid, left)
+        self.parent.wait()
 
     def heard(self):
         "A message from the parent, or its end."
         data = self.control.recv(1 << 16)
         if not data:
             asyncio.get_running_loop().remove_reader(self.control.fileno())
-            gone = {'refused': 'the warm parent died', 'exit': None, 'unfit': 'the warm parent died'}
+            why = 'the parent of the forked processes died'
+            gone = {'refused': why, 'exit': None, 'unfit': why, 'culprit': ''}
             for future in [self.ready, *self.waiting.values(), *self.exits.values()]:
                 if not future.done():
                     future.set_result(gone)
@@ -77,15 +97,12 @@ class ForkEngine:
 
     async def __aexit__(self, *exc):
         if self.parent is not None:
-            asyncio.get_running_loop().remove_reader(self.control.fileno())
-            self.control.close()
-            self.parent.kill()
-            self.parent.wait()
+            self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def run(self, job: Job, session: Session) -> None:
         if self.refused:
-            return await self.fall_back(job, session, self.refused)
+            raise CannotFork(self.refused)
         folder = tempfile.mkdtemp(dir=self.folder, prefix='k')
         number, token = next(self.ids), secrets.token_hex(8)
         loop = asyncio.get_running_loop()
@@ -98,13 +115,16 @@ class ForkEngine:
                            MARK: session.mark}}
         try:
             waiting = self.waiting[number]
-            socket.send_fds(self.control, [channel.pack(request)], [theirs.fileno(), pipes[0][1], pipes[1][1]])
+            try:
+                socket.send_fds(self.control, [channel.pack(request)], [theirs.fileno(), pipes[0][1], pipes[1][1]])
+            except OSError:
+                raise CannotFork('the parent of the forked processes died') from None
             theirs.close()
             for _, write_end in pipes:
                 os.close(write_end)
             answer = await waiting
             if 'refused' in answer:
-                return await self.fall_back(job, session, answer['refused'])
+                raise CannotFork(answer['refused'])
             session.started(answer['pid'])
             reader.attach(loop, ours, [read_end for read_end, _ in pipes])
             await loop.sock_sendall(ours, channel.pack({'cells': code_cells(job)}))
@@ -126,15 +146,11 @@ class ForkEngine:
         session.kill()
         end = await exited
         reader.drain()
+        if end['exit'] is None and not session.breach:
+            session.finished(None)
+            raise CannotFork(end['refused'])
         session.usage.add_exit(end)
         session.finished(end['exit'] if by_itself else None, reader.text_end('stderr'))
-
-    async def fall_back(self, job, session, reason):
-        if self.fallback is None:
-            raise RuntimeError(reason)
-        session.notes.append(f'ran on the kernel engine: {reason}')
-        engine = await self.fallback()
-        await engine.run(job, session)
 
 
 def code_cells(job: Job) -> list:

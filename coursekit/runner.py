@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from .engine_fork import ForkEngine
+from .engine_fork import CannotFork, ForkEngine
 from .engine_kernel import KernelEngine
 from .outputs import Scrubber, save, stored, tidy
 from .plan import Plan, preloads
@@ -31,7 +31,7 @@ class Pool:
     async def __aenter__(self):
         await self.stack.__aenter__()
         if self.engine == 'fork':
-            self.first = await self.stack.enter_async_context(ForkEngine(self.modules, self.env, self.kernels))
+            self.first = await self.stack.enter_async_context(ForkEngine(self.modules, self.env))
         else:
             self.first = await self.kernels()
         return self
@@ -48,10 +48,26 @@ class Pool:
 
     async def run(self, job: Job, report=lambda *event: None, deadline: float | None = None) -> Result:
         "Run one notebook. An error of the tool itself is a result like any other."
-        session = Session(job, report, deadline)
+        engine, notes = self.first, []
+        try:
+            session = await self.live(engine, Session(job, report, deadline))
+        except CannotFork as e:
+            notes.append(f'ran on the kernel engine: {e}')
+            engine = await self.kernels()
+            session = await self.live(engine, Session(job, report, deadline))
+        result = session.result(engine.name)
+        result.notes += notes
+        outputs = {n: tidy(outs, self.scrub) for n, outs in session.outputs.items()}
+        result.raw = stored(job.raw, outputs, session.counts)
+        return result
+
+
+    async def live(self, engine, session: Session) -> Session:
         self.sessions.add(session)
         try:
-            await self.first.run(job, session)
+            await engine.run(session.job, session)
+        except CannotFork:
+            raise
         except Exception as e:
             session.kill()
             session.finished(None)
@@ -62,10 +78,7 @@ class Pool:
             raise
         finally:
             self.sessions.discard(session)
-        result = session.result(self.first.name)
-        outputs = {n: tidy(outs, self.scrub) for n, outs in session.outputs.items()}
-        result.raw = stored(job.raw, outputs, session.counts)
-        return result
+        return session
 
 
 def pool_for(plan: Plan) -> Pool:

@@ -20,15 +20,18 @@ MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell', 
              'IPython.core.magics', 'IPython.extensions.storemagic', 'jedi', 'sqlite3', 'tornado.ioloop')
 
 
-def preload(names) -> dict[str, str]:
-    "Import what can be imported. -> the reason for each module that could not"
-    failed = {}
+def preload(names) -> str:
+    "Import what can be imported. -> the first module whose import leaves this process unfit to fork, if any"
     for name in names:
         try:
             importlib.import_module(name)
-        except BaseException as e:  # a module may even call sys.exit; the notebook will meet the error itself
-            failed[name] = f'{type(e).__name__}: {e}'
-    return failed
+        except BaseException:  # a module may even call sys.exit; the notebook will meet the error itself
+            pass
+        if native_threads() > 1:
+            settle()
+            if native_threads() > 1:
+                return name
+    return ''
 
 
 def native_threads() -> int:
@@ -128,12 +131,11 @@ def main():
     libc = ctypes.CDLL(None)
     libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the runner
     libc.prctl(36, 1)              # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
-    failed = preload([*MACHINERY, *names])
-    settle()
+    culprit = preload([*MACHINERY, *names])
     gc.collect()
     gc.freeze()
     warm = Warm(control)
-    warm.tell(ready=True, unfit=unfit(), failed=failed)
+    warm.tell(ready=True, unfit=unfit(), culprit=culprit)
     warm.serve()
 
 
