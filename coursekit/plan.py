@@ -111,16 +111,16 @@ def find_notebooks(paths, root: Path) -> list[Path]:
 
 def root_of(paths, root=None) -> Path:
     "The course's folder; for notebooks that belong to none, the folder of the first."
-    start = Path(str(paths[0])) if paths else Path('.')
+    start = Path(os.path.abspath(str(paths[0]) if paths else '.'))
     start = start if start.is_dir() else start.parent
     while not start.is_dir():  # a glob with wild folders
         start = start.parent
     try:
-        return Path(os.path.normpath(find_root(start, root)))
+        return Path(os.path.abspath(find_root(start, root)))
     except CourseError:
         if root is not None or not paths:
             raise
-        return Path(os.path.normpath(start.absolute()))
+        return start
 
 
 class Plan:
