@@ -61,14 +61,18 @@ def line_in_file(path, cell: int | None, line: int | None) -> int:
         return 1
     at = 0
     for c in cells[:cell]:
-        if not isinstance(c.get('source'), list):
-            return 1
-        block = re.compile(r'"source": \[\s*' + r',\s*'.join(re.escape(json.dumps(s, ensure_ascii=False))
-                                                            for s in c['source']) + r'\s*\]')
-        if not (m := block.search(text, at)):
+        if not (m := re.compile(r'"source":\s*' + as_written(c['source'])).search(text, at)):
             return 1
         at = m.end()
-    return text.count('\n', 0, m.start()) + 1 + (line or 1)
+    lines_apart = isinstance(c['source'], list) and '\n' in m[0]
+    return text.count('\n', 0, m.start()) + 1 + ((line or 1) if lines_apart else 0)
+
+
+def as_written(source) -> str:
+    "A pattern for a cell's source as any JSON writer may have put it: a string, or a list of strings."
+    if isinstance(source, str):
+        return f'(?:{re.escape(json.dumps(source))}|{re.escape(json.dumps(source, ensure_ascii=False))})'
+    return r'\[\s*' + r',\s*'.join(map(as_written, source)) + r'\s*\]'
 
 
 def annotation(result: Result, path, repository, line: int | None) -> str:
