@@ -153,7 +153,7 @@ def keep_record(plan: Plan, results: list[Result], show):
         return
     new, moved = record.compare(old, course)
     if new or moved:
-        show(f'results.json: {len(new)} claims of this run are new, {len(moved)} have moved; --record puts them there')
+        show(f'results.json: {len(new)} of this run\'s claims are new, {len(moved)} have moved; --record puts them there')
         for claim in moved[:5]:
             show(f'  moved: {claim["chapter"]} {claim["name"]}: {record.told(claim)[0]}')
 

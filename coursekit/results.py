@@ -140,6 +140,10 @@ def told(claim: dict) -> tuple[str, str]:
     return value, ' and '.join(filter(None, (low and f'≥ {low}', high and f'≤ {high}')))
 
 
+def plural(n: int, word: str) -> str:
+    return f'{n} {word}{"s" * (n != 1)}'
+
+
 def table(record: dict, titles: dict[str, str]) -> str:
     "The README's table, in Markdown. `titles`: notebook name -> title"
     lines = ['| Chapter | Claim | Data | Measured | Asserted | Seconds |', '|:--|:--|:--|--:|--:|--:|']
@@ -151,7 +155,7 @@ def table(record: dict, titles: dict[str, str]) -> str:
         cells = [link, c['name'], c['data'] or '', value, bound, number(c['seconds'])]
         lines.append('| ' + ' | '.join(str(x).replace('|', '\\|') for x in cells) + ' |')
     total = sum(c['seconds'] for c in record['chapters'])
-    lines += ['', f'{len(record["claims"])} claims from {len(record["chapters"])} chapters, '
+    lines += ['', f'{plural(len(record["claims"]), "claim")} from {plural(len(record["chapters"]), "chapter")}, '
                   f'which took {number(total)} s one after the other.']
     return '\n'.join(lines)
 
