@@ -1,4 +1,5 @@
-"""Make modules of a course's notebooks: cells of nbs/02_x.ipynb marked `#export` go to exp/nb_02.py.
+"""Make modules of a course's notebooks: cells of nbs/02_x.ipynb marked `#export` go to
+exp/nb_02.py.
 
     python notebook2script.py                     export every notebook of the course
     python notebook2script.py nbs/02_x.ipynb …    export these only
@@ -36,13 +37,14 @@ import sys
 SWITCHES = ('check', 'update', 'watch', 'prune', 'force')
 
 
-def notebook2script(*notebooks, root=None, check=False, update=False, watch=False, prune=False, force=False):
+def notebook2script(*notebooks, root=None, check=False, update=False, watch=False, prune=False,
+                    force=False):
     """Export notebooks to modules, and print a line for each.
 
-    `notebooks` are paths; none means all of the course. `root` is the course's folder, else it is looked for at
-    and above the first notebook. The other options are those of the command line.
-    Raises CourseError, with nothing written, when a notebook cannot be exported or, with `check`, when a module
-    is not what its notebook gives.
+    `notebooks` are paths; none means all of the course. `root` is the course's folder, else it is
+    looked for at and above the first notebook. The other options are those of the command line.
+    Raises CourseError, with nothing written, when a notebook cannot be exported or, with `check`,
+    when a module is not what its notebook gives.
     """
     if watch:
         from coursekit.export_watch import watch as keep_exporting
@@ -68,14 +70,17 @@ def main():
 
 
 def parsed(arguments):
-    "The notebooks and options of a command line; exits with status 2 where an option makes no sense."
+    "The notebooks and options of a command line; status 2 where an option makes no sense."
     if not arguments:
         return [], {}  # nothing to parse, so no need for the 0.1 s that importing fire takes
     import fire
     found = []
 
-    def collect(*notebooks, root=None, check=False, update=False, watch=False, prune=False, force=False):
-        found.append((notebooks, dict(root=root, check=check, update=update, watch=watch, prune=prune, force=force)))
+    def collect(*notebooks, root=None, check=False, update=False, watch=False, prune=False,
+                force=False):
+        found.append((notebooks,
+                      dict(root=root, check=check, update=update, watch=watch, prune=prune,
+                           force=force)))
     fire.Fire(collect, [spelled(a) for a in arguments], name='notebook2script.py')
     notebooks, options = found[0]
     if isinstance(options['root'], bool):
@@ -83,12 +88,14 @@ def parsed(arguments):
     for name in SWITCHES:
         if not isinstance(options[name], bool):
             refuse(f'--{name} is on or off, and takes no value such as {options[name]!r}')
-    return [str(n) for n in notebooks], {**options, 'root': options['root'] and str(options['root'])}
+    return [str(n) for n in notebooks], {**options, 'root': options['root']
+                                         and str(options['root'])}
 
 
 def spelled(argument):
-    """An argument as fire shall see it: a switch with its value, so that it does not take the notebook after it
-    for one. Fire would run the command before it found an option that does not exist: that is refused here."""
+    """An argument as fire shall see it: a switch with its value, so that it does not take the
+    notebook after it for one. Fire would run the command before it found an option that does not
+    exist: that is refused here."""
     if not argument.startswith('-'):
         return argument
     name, _, value = argument.lstrip('-').partition('=')

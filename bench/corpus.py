@@ -1,7 +1,9 @@
-"""What the benchmarks share: a generated corpus of notebooks, the tools to compare with, and the measuring.
+"""What the benchmarks share: a generated corpus of notebooks, the tools to compare with, and the
+measuring.
 
-The tools compared with live in an environment of the benchmark's own, `.course/bench-env`, made on the
-first run; torch and what else a notebook imports it borrows from the project's environment.
+The tools compared with live in an environment of the benchmark's own, `.course/bench-env`, made
+on the first run; torch and what else a notebook imports it borrows from the project's
+environment.
 """
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = ROOT / '.course' / 'bench-env'
-PEERS = ['nbdev==3.3.26', 'nbmake==1.5.5', 'papermill==2.7.0', 'nbclient==0.11.0', 'ipykernel==7.4.0', 'pytest==9.2.0']
+PEERS = ['nbdev==3.3.26', 'nbmake==1.5.5', 'papermill==2.7.0', 'nbclient==0.11.0',
+         'ipykernel==7.4.0', 'pytest==9.2.0']
 NBDEV = '''[build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
@@ -56,24 +59,27 @@ def cells(i: int, first: str = '') -> list[tuple[str, str]]:
         *([('code', first)] if first else []),
         ('code', f'#| export\nimport math\nfrom collections import Counter\n\nscale_{i} = {i + 1}'),
         ('markdown', '## Shapes'),
-        ('code', f'#| export\ndef area_{i}(r):\n    "The area of a circle of radius `r`."\n'
-                 f'    return scale_{i} * math.pi * r ** 2'),
+        ('code', f'#| export\ndef area_{i}(r):\n    "The area of a circle of radius `r`."\n    '
+                 f'return scale_{i} * math.pi * r ** 2'),
         ('code', f'area_{i}(1)'),
-        ('code', f'#| export\nclass Bag_{i}:\n    "Counts what it is given."\n    def __init__(self, items):\n'
-                 f'        self.counts = Counter(items)\n\n    def most(self, n=1):\n'
-                 '        "The `n` items seen most often."\n'
-                 '        return [k for k, _ in self.counts.most_common(n)]'),
+        ('code', f'#| export\nclass Bag_{i}:\n    "Counts what it is given."\n    def '
+                 '__init__(self, items):\n        self.counts = Counter(items)\n\n    def '
+                 'most(self, n=1):\n        "The `n` items seen most often."\n        return [k '
+                 'for k, _ in self.counts.most_common(n)]'),
         ('code', f"bag = Bag_{i}('abracadabra')\nprint(bag.most(2))"),
-        ('code', f"assert bag.most() == ['a']\nassert math.isclose(area_{i}(2), {i + 1} * 4 * math.pi)"),
+        ('code', f"assert bag.most() == ['a']\nassert math.isclose(area_{i}(2), {i + 1} * 4 * "
+                 "math.pi)"),
     ]
 
 
 def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
     def cell(k, kind, source):
         more = {'execution_count': None, 'outputs': []} if kind == 'code' else {}
-        return {'cell_type': kind, 'id': f'cell{k:04d}', 'metadata': {}, 'source': source.splitlines(True), **more}
+        return {'cell_type': kind, 'id': f'cell{k:04d}', 'metadata': {},
+                'source': source.splitlines(True), **more}
     raw = {'cells': [cell(k, *c) for k, c in enumerate(cells)],
-           'metadata': {'kernelspec': {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'}},
+           'metadata': {'kernelspec': {'display_name': 'Python 3', 'language': 'python',
+                                       'name': 'python3'}},
            'nbformat': 4, 'nbformat_minor': 5}
     path.write_text(json.dumps(raw, indent=1, ensure_ascii=False) + '\n')
 
@@ -83,7 +89,8 @@ def write_notebook(path: Path, cells: list[tuple[str, str]]) -> None:
 def peers() -> Path | None:
     """The folder of the other tools' commands, set up on the first call.
 
-    None, with a message, where they cannot be installed (no network); the benchmark then shows ours alone.
+    None, with a message, where they cannot be installed (no network); the benchmark then shows
+    ours alone.
     """
     ready = ENV / '.ready'
     wanted = '\n'.join(PEERS)
@@ -115,23 +122,27 @@ def borrow() -> None:
 # ---- measuring
 
 def measure(command: list[str], cwd, env: dict | None = None) -> dict:
-    """Run a command: its wall seconds, the CPU seconds of it and its children, its exit status and output."""
+    "Run a command: its wall seconds, its and its children's CPU seconds, exit status and output."
     with tempfile.TemporaryFile('w+') as out:
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL,
                                    env={**os.environ, **(env or {})})
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        return {'wall': wall, 'cpu': used.ru_utime + used.ru_stime, 'status': process.returncode, 'output': out.read()}
+        return {'wall': wall, 'cpu': used.ru_utime + used.ru_stime, 'status': process.returncode,
+                'output': out.read()}
 
 
 def interleaved(contestants: dict, runs: int = 5, progress=True) -> dict[str, dict]:
-    """Measure each contestant `runs` times, taking turns, so that a slow moment of the machine hits all.
+    """Measure each contestant `runs` times, taking turns, so that a slow moment of the machine
+    hits all.
 
-    `contestants` maps a name to a function of no arguments that gets things ready and returns `(command,
-    folder)` or `(command, folder, environment)`. Returns the medians; a run that fails stops the benchmark.
+    `contestants` maps a name to a function of no arguments that gets things ready and returns
+    `(command, folder)` or `(command, folder, environment)`. Returns the medians; a run that fails
+    stops the benchmark.
     """
     seen = {name: [] for name in contestants}
     for run in range(runs):
@@ -141,15 +152,19 @@ def interleaved(contestants: dict, runs: int = 5, progress=True) -> dict[str, di
                 sys.exit(f'{name}: exit status {result["status"]}\n{result["output"][-2000:]}')
             seen[name].append(result)
         if progress:
-            print(f'\rrun {run + 1} of {runs}', end='\n' if run + 1 == runs else '', file=sys.stderr, flush=True)
+            print(f'\rrun {run + 1} of {runs}', end='\n' if run + 1 == runs else '',
+                  file=sys.stderr, flush=True)
     return {name: {k: median(r[k] for r in results) for k in ('wall', 'cpu')} | {
-        'spread': max(r['cpu'] for r in results) - min(r['cpu'] for r in results)} for name, results in seen.items()}
+        'spread': max(r['cpu'] for r in results) - min(r['cpu'] for r in results)} for name,
+        results in seen.items()}
 
 
 def table(results: dict[str, dict], ours: str) -> str:
     "The medians as a table, each with its ratio to ours."
     width = max(map(len, results)) + 2
     lines = [f'{"":{width}}{"CPU s":>9}{"ratio":>8}{"wall s":>10}{"ratio":>8}']
-    lines += [f'{name:{width}}{r["cpu"]:>9.3f}{r["cpu"] / results[ours]["cpu"]:>7.1f}×{r["wall"]:>10.3f}'
-              f'{r["wall"] / results[ours]["wall"]:>7.1f}×' for name, r in results.items()]
+    for name, r in results.items():
+        cells = (f'{r[k]:>{w}.3f}{r[k] / results[ours][k]:>7.1f}×'
+                 for k, w in (('cpu', 9), ('wall', 10)))
+        lines.append(f'{name:{width}}' + ''.join(cells))
     return '\n'.join(lines)

@@ -2,8 +2,8 @@
 
     python bench/export.py [--runs 5] [--n 40]
 
-CPU and wall seconds are those of the whole process, interpreter and imports included; medians of runs taken
-in turns.
+CPU and wall seconds are those of the whole process, interpreter and imports included; medians of
+runs taken in turns.
 """
 from __future__ import annotations
 
@@ -30,17 +30,20 @@ def main():
 
 def compare(scratch: Path, n: int, runs: int) -> None:
     root = write_corpus(scratch / 'compare', n)
-    contestants = {'interpreter and import fire': lambda: ([sys.executable, '-c', 'import fire'], root),
+    contestants = {'interpreter and import fire': lambda: ([sys.executable, '-c', 'import fire'],
+                                                           root),
                    'ours, nothing changed': lambda: (EXPORT, root),
                    'ours, options parsed by fire': lambda: ([*EXPORT, '--root', str(root)], root),
                    'ours, from nothing': lambda: fresh(root, 'exp', EXPORT)}
     if bin := peers():
         contestants['nbdev-export, again'] = lambda: ([str(bin / 'nbdev-export')], root)
-        contestants['nbdev-export, from nothing'] = lambda: fresh(root, 'nbdev_out', [str(bin / 'nbdev-export')])
+        contestants['nbdev-export, from nothing'] = lambda: fresh(root, 'nbdev_out',
+                                                                  [str(bin / 'nbdev-export')])
     fresh(root, 'exp', EXPORT)
     for command in (EXPORT, [str(bin / 'nbdev-export')] if bin else EXPORT):
         interleaved({'warm up': lambda: (command, root)}, 1, progress=False)
-    print(f'Exporting {n} light notebooks\n{table(interleaved(contestants, runs), "ours, from nothing")}\n')
+    print(f'Exporting {n} light '
+          f'notebooks\n{table(interleaved(contestants, runs), "ours, from nothing")}\n')
 
 
 def fresh(root: Path, folder: str, command: list[str]):
@@ -55,8 +58,10 @@ def fresh(root: Path, folder: str, command: list[str]):
 def growth(scratch: Path, runs: int) -> None:
     sizes = 10, 40, 160
     roots = {n: write_corpus(scratch / f'grow{n}', n) for n in sizes}
-    contestants = {f'{n} {what}': (lambda n=n, what=what: fresh(roots[n], 'exp', EXPORT) if what == 'new'
-                                   else (EXPORT, roots[n])) for n in sizes for what in ('new', 'unchanged')}
+    contestants = {f'{n} {what}': (lambda n=n, what=what: fresh(roots[n], 'exp', EXPORT)
+                                   if what == 'new'
+                                   else (EXPORT, roots[n])) for n in sizes
+                                   for what in ('new', 'unchanged')}
     results = interleaved(contestants, runs)
     print(f'{"notebooks":>9}{"new, CPU s":>14}{"ms each":>10}{"unchanged":>12}{"ms each":>10}')
     least = {what: results[f'10 {what}']['cpu'] for what in ('new', 'unchanged')}

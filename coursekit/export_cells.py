@@ -84,8 +84,8 @@ def near_miss(cell: Cell) -> Problem | None:
         return Problem(cell, first + 1, message)
     for i, line in enumerate(lines[first:], first + 1):
         if DIRECTIVE.match(line) and line.strip():
-            return Problem(cell, i, f'`{line.strip()}` is not the first line of its cell, so the cell is '
-                           'not exported: move it up, or reword the comment')
+            return Problem(cell, i, f'`{line.strip()}` is not the first line of its cell, so the '
+                                    'cell is not exported: move it up, or reword the comment')
         if not line.strip() or line.lstrip().startswith('#') or PYTHON_CELL_MAGIC.match(line):
             continue
         if line.lstrip().startswith('%%') or not line.lstrip().startswith(('%', '!')):
@@ -96,10 +96,11 @@ def near_miss(cell: Cell) -> Problem | None:
 def misspelt(line: str) -> str | None:
     """A message for a comment that was meant to say `#export`, None for any other.
 
-    The line is drawn so that prose is left alone. A comment of several words is prose, unless it has
-    the bar of `#|export`, or is `#export` with one word stuck to it, or with a second comment. A
-    comment of one word is a misspelling when it is one slip of the finger away from "export" (two
-    after a bar) and no English word. `##export` is a directive that was switched off.
+    The line is drawn so that prose is left alone. A comment of several words is prose, unless it
+    has the bar of `#|export`, or is `#export` with one word stuck to it, or with a second
+    comment. A comment of one word is a misspelling when it is one slip of the finger away from
+    "export" (two after a bar) and no English word. `##export` is a directive that was switched
+    off.
     """
     m = COMMENT.fullmatch(line)
     if not m or m[3].startswith('#'):
@@ -109,8 +110,8 @@ def misspelt(line: str) -> str | None:
     if bare == 'export' and (bar or rest.startswith('#') or not rest):
         return f'`{line}`: write `#export` alone on its line'
     if bare == 'export' and not space and len(rest.split()) == 1 and word.lower() == 'export':
-        return (f'`{line}`: `#export` takes no argument, a chapter has one module; if this is a comment, '
-                'put a space after the #')
+        return (f'`{line}`: `#export` takes no argument, a chapter has one module; if this is a '
+                'comment, put a space after the #')
     if rest and not bar or bare == 'export':
         return None
     meant = slips(bare, 'export') <= (2 if bar else 1) or sorted(bare) == sorted('export')
@@ -139,7 +140,7 @@ def slips(word: str, target: str) -> int:
 # ---- reading a block as Python
 
 def read(block: Block) -> list[Problem]:
-    "Parse a block into its `tree`; what Python cannot read is told, each magic or shell line by itself."
+    "Parse a block into its `tree`; what Python cannot read is told, each magic line by itself."
     text, problems = block.text, []
     while True:
         try:
@@ -151,8 +152,8 @@ def read(block: Block) -> list[Problem]:
             problems.append(magic_problem(block, e.lineno))
             text = without
         except UnicodeEncodeError:
-            return problems + [block.problem(None, 'holds half of a surrogate pair, which no file can: '
-                                             'retype the character')]
+            return problems + [block.problem(None, 'holds half of a surrogate pair, which no file '
+                                                   'can: retype the character')]
         except (ValueError, RecursionError, MemoryError) as e:
             return problems + [block.problem(None, f'Python cannot read it: {e}')]
         else:
@@ -181,25 +182,29 @@ def without_magic(text: str, error: SyntaxError) -> str | None:
 
 def magic_problem(block: Block, line: int) -> Problem:
     shown = LINE_END.split(block.text)[line - 1].strip()
-    return block.problem(line, f'`{shown}` is IPython, not Python, and cannot be exported: move it to a cell '
-                         'of its own')
+    return block.problem(line, f'`{shown}` is IPython, not Python, and cannot be exported: move it '
+                               'to a cell of its own')
 
 
 def syntax_problem(block: Block, error: SyntaxError) -> Problem:
     lines = LINE_END.split(block.text)
     at = error.lineno
     message = f'syntax error: {error.msg}'
-    if error.msg and ("'await'" in error.msg or 'asynchronous' in error.msg or "'async " in error.msg):
-        message += '; a notebook may await at its top level, a module may not: put it into an async function'
+    if error.msg and ("'await'" in error.msg or 'asynchronous' in error.msg
+                      or "'async " in error.msg):
+        message += ('; a notebook may await at its top level, a module may not: put it into an '
+                    'async function')
     if at and at <= len(lines) and lines[at - 1].strip():
         message += f'\n    {lines[at - 1].strip()[:90]}'
     return block.problem(at, message)
 
 
 def compiles(block: Block) -> Problem | None:
-    "What the compiler, unlike the parser, does not accept: `return` outside a function and the like."
+    "What the compiler, unlike the parser, refuses: `return` outside a function and the like."
     try:
         compile(block.tree, '<cell>', 'exec', dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as e:
-        return syntax_problem(block, e) if isinstance(e, SyntaxError) else block.problem(None, str(e))
+        if isinstance(e, SyntaxError):
+            return syntax_problem(block, e)
+        return block.problem(None, str(e))
     return None

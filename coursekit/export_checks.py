@@ -9,11 +9,13 @@ from coursekit.notebook import CourseError, load
 
 
 def check_links(course: Course, chapters: list[Chapter]) -> None:
-    "Check what the chapters import from each other, and that each name they use comes from somewhere."
+    "Check what chapters import from each other, and that each name used comes from somewhere."
+    if not chapters:
+        return
     from coursekit.export_uses import missing
     exporting = course.exporting()
-    shelf = Shelf(course.exp, {c.path.stem: c.names for c in exporting}, {c.path.stem: c.text for c in exporting},
-                  [p.stem for p in course.stale])
+    shelf = Shelf(course.exp, {c.path.stem: c.names for c in exporting},
+                  {c.path.stem: c.text for c in exporting}, [p.stem for p in course.stale])
     for c in chapters:
         problems, stars = linked(c.path.stem, c.blocks, shelf)
         c.problems += problems
@@ -35,12 +37,12 @@ def others(course: Course) -> dict[str, Chapter | Path]:
     "The names of chapters that are not part of this call, as their modules on disk tell."
     from coursekit.export_index import on_disk
     mine = {c.path for c in course.chapters}
-    return {name: course.root / 'nbs' / notebook for notebook, _, _, names in on_disk(course.exp, mine)
-            for name in names}
+    return {name: course.root / 'nbs' / notebook
+            for notebook, _, _, names in on_disk(course.exp, mine) for name in names}
 
 
 def complain(c: Chapter, name: str, other) -> None:
-    "Add the problem of a name that an`other` chapter exports too, if its notebook really still does."
+    "Add the problem of a name that an`other` chapter exports too, if its notebook still does."
     if isinstance(other, Path):
         try:
             other = chapter(load(other), other.parent.parent)
@@ -49,8 +51,9 @@ def complain(c: Chapter, name: str, other) -> None:
     theirs, mine = place(other, name), place(c, name)
     if theirs and mine:
         c.problems.append(mine.block.problem(
-            mine.binding.line, f'exports `{name}`, and so does {theirs.block.cell.where(other.notebook)}: rename one, '
-            f'or write `from exp.{other.path.stem} import {name}`'))
+            mine.binding.line, f'exports `{name}`, and so does '
+                               f'{theirs.block.cell.where(other.notebook)}: rename one, or write '
+                               f'`from exp.{other.path.stem} import {name}`'))
 
 
 def place(c: Chapter, name: str):

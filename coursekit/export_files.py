@@ -44,7 +44,8 @@ def write_all(texts: dict) -> None:
     except OSError as e:
         for path, old in reversed(done):
             path.unlink() if old is None else os.replace(prepared(path, old), path)
-        raise CourseError(f'{e.filename2 or e.filename}: could not be written ({e.strerror}); nothing was changed'
+        raise CourseError(f'{e.filename2 or e.filename}: could not be written ({e.strerror}); '
+                          'nothing was changed'
                           ) from None
     finally:
         for temp, _ in ready:
@@ -54,7 +55,7 @@ def write_all(texts: dict) -> None:
 
 
 def sweep(folder: Path) -> None:
-    "Remove what a process that was killed in the middle of writing has left, a minute ago or earlier."
+    "Remove what processes killed in the middle of writing have left, if older than a minute."
     for path in folder.glob('.*.tmp'):
         try:
             if LEFTOVER.fullmatch(path.name) and path.stat().st_mtime < time.time() - 60:
@@ -64,7 +65,7 @@ def sweep(folder: Path) -> None:
 
 
 def prepared(path: Path, data: bytes) -> Path:
-    "A new file beside `path`, with the data, the mode of the file it will replace, and a later time."
+    "A new file beside `path` with the data; mode and time suit the file it will replace."
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f'.{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp')
     try:
@@ -81,8 +82,8 @@ def prepared(path: Path, data: bytes) -> Path:
 
 
 def later(path: Path, than: int) -> None:
-    """Give a file a time in a later second than its predecessor's: Python recognises a compiled module
-    by its source's size and whole seconds, and would go on using the old one."""
+    """Give a file a time in a later second than its predecessor's: Python recognises a compiled
+    module by its source's size and whole seconds, and would go on using the old one."""
     now, second = path.stat().st_mtime_ns, 10 ** 9
     if now // second <= than // second:
         os.utime(path, ns=(now, (than // second + 1) * second))

@@ -1,4 +1,4 @@
-"""What chapters have to do with each other: imports from `exp`, and names that two of them export."""
+"""What chapters take from each other: imports from `exp`."""
 from __future__ import annotations
 
 import ast
@@ -25,12 +25,14 @@ class Shelf:
     def exists(self, module: str) -> bool:
         if module in self.known:
             return True
-        return module not in self.gone and ((self.exp / f'{module}.py').exists() or (self.exp / module).is_dir()
+        return module not in self.gone and ((self.exp / f'{module}.py').exists()
+                                            or (self.exp / module).is_dir()
                                             or self.has_notebook(module))
 
     def has_notebook(self, module: str) -> bool:
         "Is there a notebook that just was not exported yet?"
-        return module.startswith('nb_') and any((self.exp.parent / 'nbs').glob(f'{module[3:]}_*.ipynb'))
+        nbs = self.exp.parent / 'nbs'
+        return module.startswith('nb_') and any(nbs.glob(f'{module[3:]}_*.ipynb'))
 
     def names(self, module: str) -> set[str] | None:
         "What `import *` brings; None where it cannot be known without running the module."
@@ -42,13 +44,15 @@ class Shelf:
     def provides(self, module: str, name: str) -> bool:
         "Can `name` be imported from the module? True also where that cannot be known."
         names = self.names(module)
-        return name in (names or ()) or self.known.get(module, ()) is None or self.binds(module, name)
+        broken = self.known.get(module, ()) is None
+        return broken or name in (names or ()) or self.binds(module, name)
 
     def binds(self, module: str, name: str) -> bool:
-        from coursekit.export_uses import uses
+        from coursekit.export_scopes import uses
         text = self.texts.get(module) or read_text(self.exp / f'{module}.py')
         try:
-            return text is None or 'import *' in text or '__getattr__' in text or name in uses(text).binds
+            return (text is None or 'import *' in text or '__getattr__' in text
+                    or name in uses(ast.parse(text).body).binds)
         except (SyntaxError, ValueError):
             return True
 
@@ -58,14 +62,17 @@ def imports(tree: ast.Module) -> list[ast.stmt]:
 
 
 def from_exp(node: ast.ImportFrom) -> str | None:
-    "The part of `exp` that an import is from: `nb_00`, '' for `exp` itself, None for anything else."
+    "The part of `exp` that an import is from: `nb_00`, '' for `exp` itself, None for others."
     module = node.module or ''
     if node.level == 1:
         return module
-    return module.removeprefix('exp').lstrip('.') if not node.level and module.split('.')[0] == 'exp' else None
+    if node.level or module.split('.')[0] != 'exp':
+        return None
+    return module.removeprefix('exp').lstrip('.')
 
 
-def linked(module: str, blocks: list[Block], shelf: Shelf) -> tuple[list[Problem], list[set] | None]:
+def linked(module: str, blocks: list[Block],
+           shelf: Shelf) -> tuple[list[Problem], list[set] | None]:
     """The problems with a chapter's imports from others, and block by block the names that come by
     `import *`; None in place of those where a star hides names that cannot be known."""
     problems, stars, opaque = [], [], False
@@ -103,6 +110,7 @@ def absent(wanted: str, module: str, shelf: Shelf) -> list[str]:
         return [f'imports exp.{wanted}, the module it is exported to itself']
     if shelf.exists(wanted):
         return []
-    number = wanted.removeprefix('nb_')
-    return [f'imports exp.{wanted}, but there is no exp/{wanted}.py' +
-            (f' and no notebook {number}_….ipynb that would export it' if wanted.startswith('nb_') else '')]
+    message = f'imports exp.{wanted}, but there is no exp/{wanted}.py'
+    if wanted.startswith('nb_'):
+        message += f' and no notebook {wanted[3:]}_….ipynb that would export it'
+    return [message]

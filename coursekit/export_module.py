@@ -29,13 +29,14 @@ STAMP = re.compile(r'^# notebook2script (\d+) sha256:([0-9a-f]{16}) head:([0-9a-
 NAMES = re.compile(r'^__all__ = \[([^\]]*)\]\r?$', re.M)
 MARKER = re.compile(r'^# %% (.+\.ipynb) cell (\d+) #(\S+)[ \t]*\r?$', re.M)
 HASHES = re.compile(r'^# cell hashes:(?:[ \r\n#]+[\w-]+:[0-9a-f]{8}(?:\+\d+)?)+\r?$', re.M)
+FUTURE = re.compile(r'^from[ \t]+__future__[ \t]+import\b', re.M)
 SOURCE = re.compile(r'^Exported from nbs/(.+?\.ipynb):', re.M)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a module's last lines say of a cell: its id, the hash of its text as it was exported, and how
-    many lines of that text look like markers."""
+    """What a module's last lines say of a cell: its id, the hash of its text as it was exported,
+    and how many lines of that text look like markers."""
     id: str
     hash: str
     lookalikes: int = 0
@@ -59,20 +60,22 @@ class Module:
 
 # ---- writing
 
-def render(notebook: str, title: str, names: list[str], blocks: list[tuple[int, str, str]]) -> str:
+def render(notebook: str, title: str, names: list[str], blocks: list[tuple[int, str, str]],
+           known: list[Entry] | None = None) -> str:
     """The module of a notebook.
 
-    `notebook` is the file's name, `blocks` are `(cell number, cell id, text)`. A first block with
-    `from __future__` imports goes above `__all__`, as Python wants it.
+    `notebook` is the file's name, `blocks` are `(cell number, cell id, text)`, `known` their
+    entries. A first block with `from __future__` imports goes above `__all__`, as Python wants
+    it.
     """
     told = [f'# %% {notebook} cell {number} #{id}\n{text}' for number, id, text in blocks]
     first = [told.pop(0)] if blocks and has_future(blocks[0][2]) else []
     listed = wrapped('__all__ = [', map(repr, names), ', ', ' ' * 11) + ']'
-    footer = wrapped('# cell hashes: ', map(str, entries(blocks)), ' ', '#   ')
+    footer = wrapped('# cell hashes: ', map(str, known or entries(blocks)), ' ', '#   ')
     rest = (GAP[1:] if first else '') + GAP.join([*first, listed, *told, footer]) + '\n'
-    return stamped(docstring(title, f'Exported from nbs/{notebook}: change the notebook and export it again, or '
-                                    'change this\nfile and bring the change back with '
-                                    '`python notebook2script.py --update`.\n'), rest)
+    return stamped(docstring(title, f'Exported from nbs/{notebook}: change the notebook and export '
+                                    'it again, or change this\nfile and bring the change back '
+                                    'with `python notebook2script.py --update`.\n'), rest)
 
 
 def entries(blocks: list[tuple[int, str, str]]) -> list[Entry]:
@@ -92,7 +95,8 @@ def quotable(text: str) -> str:
 
 def stamped(head: str, rest: str, version: int = VERSION) -> str:
     "A module: its docstring, the line that tells whether it was edited, and the rest."
-    return (f'{head}# notebook2script {version} sha256:{digest(head + rest, 16)} head:{digest(head)}\n{rest}')
+    return (f'{head}# notebook2script {version} sha256:{digest(head + rest, 16)} '
+            f'head:{digest(head)}\n{rest}')
 
 
 def digest(text: str, n: int = 8) -> str:
@@ -105,7 +109,7 @@ def unix(text: str) -> str:
 
 
 def has_future(text: str) -> bool:
-    return '__future__' in text and re.search(r'^from[ \t]+__future__[ \t]+import\b', unix(text), re.M) is not None
+    return '__future__' in text and FUTURE.search(unix(text)) is not None
 
 
 def wrapped(start: str, items, between: str, indent: str) -> str:
@@ -132,9 +136,10 @@ def read(text: str) -> Module | None:
     hashes, source = last(HASHES.finditer(rest)), SOURCE.search(head)
     cells = [entry(e) for e in hashes[0].split()[3:] if e != '#'] if hashes else None
     names = NAMES.match(rest) or below_first(rest, cells)
-    return Module(text, version, head.partition('\n')[0].removeprefix('"""').strip().replace('\\\\', '\\'),
-                  source[1] if source else '', re.findall(r"'([^']+)'", names[1]) if names else [], cells,
-                  unix(text) == unix(stamped(head, rest, version)))
+    return Module(text, version,
+                  head.partition('\n')[0].removeprefix('"""').strip().replace('\\\\', '\\'),
+                  source[1] if source else '', re.findall(r"'([^']+)'", names[1]) if names else [],
+                  cells, unix(text) == unix(stamped(head, rest, version)))
 
 
 def below_first(rest: str, cells: list[Entry] | None) -> re.Match | None:
@@ -147,7 +152,7 @@ def below_first(rest: str, cells: list[Entry] | None) -> re.Match | None:
 
 
 def plain(text: str) -> str:
-    "A file's text without a byte order mark, and with `\\n` line ends where all of them were translated."
+    "A file's text without a byte order mark, and with `\\n` where all line ends were translated."
     text = text.removeprefix('\ufeff')
     translated = '\r\n' in text and text.count('\r\n') == text.count('\n')
     return text.replace('\r\n', '\n') if translated else text
@@ -175,14 +180,16 @@ def split(module: Module, name: str) -> dict[str, str]:
     """
     stamp = STAMP.search(module.text)
     if module.cells is None:
-        raise CourseError(f'{name}: its last line, `# cell hashes: …`, is missing or damaged, so its blocks cannot '
-                          'be told apart: copy what you changed into the notebook, then export with --force')
+        raise CourseError(f'{name}: its last line, `# cell hashes: …`, is missing or damaged, so '
+                          'its blocks cannot be told apart: copy what you changed into the '
+                          'notebook, then export with --force')
     text = cut_footer(module.text)
     markers = real_markers(text, module.cells, name)
     above = NAMES.sub('', text[stamp.end():markers[0].start() if markers else len(text)], count=1)
     if above.strip():
-        raise CourseError(f'{name}: `{above.strip().splitlines()[0]}` stands above the first marker, in no '
-                          'cell: move it below the `# %%` line of the cell it should go to')
+        raise CourseError(f'{name}: `{above.strip().splitlines()[0]}` stands above the first '
+                          'marker, in no cell: move it below the `# %%` line of the cell it '
+                          'should go to')
     ends = [m.start() for m in markers[1:]] + [len(text)]
     found = {m[3]: text[m.end() + 1:end].rstrip('\r\n') for m, end in zip(markers, ends)}
     if markers and not NAMES.search(text, stamp.end(), markers[0].start()):
@@ -204,8 +211,8 @@ def without_names(text: str, name: str) -> str:
     if not m:
         raise CourseError(f'{name}: `__all__` is missing; put it back, or export with --force')
     if text[m.end():].strip():
-        raise CourseError(f'{name}: `{text[m.end():].strip().splitlines()[0]}` stands between `__all__` and the next '
-                          'marker, in no cell: move it below a `# %%` line')
+        raise CourseError(f'{name}: `{text[m.end():].strip().splitlines()[0]}` stands between '
+                          '`__all__` and the next marker, in no cell: move it below a `# %%` line')
     return text[:m.start()].rstrip('\r\n')
 
 
@@ -219,22 +226,27 @@ def real_markers(text: str, cells: list[Entry], name: str) -> list[re.Match]:
     if ids == known:
         return found
     if lost := [id for id in known if id not in ids]:
-        raise CourseError(f'{name}: the block of cell #{lost[0]} or the marker above it (`# %% … #{lost[0]}`) is gone: '
-                          'put the marker back; to be rid of the cell, delete it in the notebook and export with --force')
+        raise CourseError(f'{name}: the block of cell #{lost[0]} or the marker above it (`# %% … '
+                          f'#{lost[0]}`) is gone: put the marker back; to be rid of the cell, '
+                          'delete it in the notebook and export with --force')
     if new := [m for m in found if m[3] not in known]:
-        raise CourseError(f'{name}: there was no cell #{new[0][3]} when it was exported: a new cell has to be made in '
-                          f'the notebook; take the line `{new[0][0].strip()}` out')
+        raise CourseError(f'{name}: there was no cell #{new[0][3]} when it was exported: a new '
+                          'cell has to be made in the notebook; take the line '
+                          f'`{new[0][0].strip()}` out')
     twice = [id for id in ids if ids.count(id) > 1]
-    what = f'the marker of cell #{twice[0]} stands there twice' if twice else 'its blocks are in another order'
-    raise CourseError(f'{name}: {what}: put the markers back as they were (cells are moved in the notebook)')
+    what = (f'the marker of cell #{twice[0]} stands there twice' if twice
+            else 'its blocks are in another order')
+    raise CourseError(f'{name}: {what}: put the markers back as they were (cells are moved in the '
+                      'notebook)')
 
 
 def locate(text: str, line: int) -> tuple[str, int, str, int] | None:
-    """Where in the notebook a line of a module comes from: `(notebook, cell number, cell id, line of the
-    cell)`, or None for a line of the header or of a module that this tool did not make."""
+    """Where in the notebook a line of a module comes from: `(notebook, cell number, cell id, line
+    of the cell)`, or None for a line of the header or of a module that this tool did not make."""
     module = read(text)
     try:
-        markers = real_markers(cut_footer(module.text), module.cells, '') if module and module.cells else []
+        found = module and module.cells
+        markers = real_markers(cut_footer(module.text), module.cells, '') if found else []
     except CourseError:
         markers = list(MARKER.finditer(module.text))
     at = [(module.text.count('\n', 0, m.start()) + 1, m) for m in markers]

@@ -1,8 +1,9 @@
-"""The names a chapter defines: what `__all__` will say, and definitions that get in each other's way.
+"""The names a chapter defines: what `__all__` will say, and definitions that get in each other's
+way.
 
-Public are the names that a module's own top level binds by def, class or assignment whichever way its
-branches go. Names that are imported, deleted, begin with `_`, or only serve a loop, a `with` or an
-`except` are not.
+Public are the names that a module's own top level binds by def, class or assignment whichever way
+its branches go. Names that are imported, deleted, begin with `_`, or only serve a loop, a `with`
+or an `except` are not.
 """
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from coursekit.export_cells import Block, Problem
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators by which a second def adds to the first, or to a class, rather than replacing it
-ADDING = {'overload', 'register', 'setter', 'getter', 'deleter', 'dispatch', 'typedispatch', 'patch',
+ADDING = {'overload', 'register', 'setter', 'getter', 'deleter', 'dispatch', 'typedispatch',
+          'patch',
           'patch_to'}
 PATCHING = {'patch', 'patch_to'}
 
@@ -51,8 +53,9 @@ def define(blocks: list[Block]) -> tuple[dict[str, Defined], list[Problem]]:
                     new.sure = new.sure or bool(old and old.binding.sure)
                     found[name] = Defined(block, new)
         problems += declared_all(block)
-    problems += [d.block.problem(d.binding.line, f'`{name}` is defined on some paths only, and where it is not, '
-                                 '`import *` fails: define it on every path, or begin its name with _')
+    problems += [d.block.problem(d.binding.line, f'`{name}` is defined on some paths only, and '
+                                                 'where it is not, `import *` fails: define it on '
+                                                 'every path, or begin its name with _')
                  for name, d in found.items() if is_public(name, d) and not d.binding.sure]
     return found, problems
 
@@ -67,18 +70,21 @@ def is_public(name: str, d: Defined) -> bool:
 
 def at_odds(old: Defined, new: Binding, block: Block) -> str | None:
     "Why a name may not be bound again in another cell; None where it may."
-    if old.block is block or new.adds or new.name.startswith('_') or not (old.binding.own or new.own):
+    if old.block is block or new.adds or new.name.startswith('_') or not (old.binding.own
+                                                                          or new.own):
         return None
     did, does = ('defines' if b.own else 'imports' for b in (old.binding, new))
     cell = f'cell {old.block.cell.number} (#{old.block.cell.id})'
     if did == does:
         return f'defines `{new.name}`, which {cell} defines already: export the final version only'
-    return f'{does} `{new.name}`, which {cell} {did}: which of the two a reader gets depends on the order'
+    return (f'{does} `{new.name}`, which {cell} {did}: which of the two a reader gets depends on '
+            'the order')
 
 
 def declared_all(block: Block) -> list[Problem]:
     "Assignments to `__all__`, which is ours to write."
-    return [block.problem(n.lineno, 'sets `__all__`, which the exporter writes: begin a name with _ to keep it out')
+    return [block.problem(n.lineno, 'sets `__all__`, which the exporter writes: begin a name with '
+                                    '_ to keep it out')
             for n in (ast.walk(block.tree) if '__all__' in block.text else ())
             if isinstance(n, ast.Name) and n.id == '__all__' and not isinstance(n.ctx, ast.Load)]
 
@@ -95,7 +101,8 @@ def effect(node: ast.stmt) -> dict[str, Binding]:
         return {n: Binding(n, node.lineno, own=False) for n in names}
     if kind is ast.Assign or kind is ast.AnnAssign and node.value:
         targets = node.targets if kind is ast.Assign else [node.target]
-        return assigned([*targets, node.value], node) | {n: Binding(n, node.lineno, adds=mentions(node.value, n))
+        return assigned([*targets, node.value],
+                        node) | {n: Binding(n, node.lineno, adds=mentions(node.value, n))
                                                          for t in targets for n in stored(t)}
     if kind.__name__ == 'TypeAlias':
         return one(Binding(node.name.id, node.lineno))

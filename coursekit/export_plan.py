@@ -1,31 +1,33 @@
-"""What is to be exported: the chapters, their modules' texts, and every problem on the way there."""
+"""What is to be exported: the chapters, their modules' texts, and every problem on the way."""
 from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coursekit import export_cells
 from coursekit.export_cells import Block, Problem
 from coursekit.export_files import read_text, same_text
-from coursekit.export_module import STAMP, VERSION, Module, entries, has_future, read, render
+from coursekit.export_module import VERSION, Module, entries, has_future, read, render
 from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load, sort_key
 
 CELL_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 
 
 class ExportError(CourseError):
-    """One or more problems, a line or a few for each. Jupyter shows it without the frames it came through."""
+    """One or more problems, a line or a few for each. Jupyter shows it without its frames."""
 
     def _render_traceback_(self) -> list[str]:
         return [f'ExportError: {self}']
 
 
-@dataclass
+@dataclass(eq=False)
 class Chapter:
-    """A notebook on its way to its module. `old` is the module on disk, `text` what it shall be, `names` its
-    public names (None while a broken cell hides them). `readable`: parsed and compiled in this call."""
+    """A notebook on its way to its module. `old` is the module on disk, `text` what it shall be,
+    `names` its public names (None while a broken cell hides them). `readable`: parsed and
+    compiled in this call."""
     notebook: Notebook
     path: Path
     blocks: list[Block]
@@ -36,6 +38,10 @@ class Chapter:
     defined: dict = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     readable: bool = False
+
+    def __post_init__(self):
+        self.parts = [(b.cell.number, b.cell.id, b.text) for b in self.blocks]
+        self.entries = entries(self.parts)
 
     @property
     def label(self) -> str:
@@ -50,7 +56,7 @@ class Chapter:
     def trusted(self) -> bool:
         "Was the module on disk made from these very cells, so that they were checked before?"
         return bool(self.old and self.old.intact and self.old.version == VERSION
-                    and self.old.cells == entries(self.parts()))
+                    and self.old.cells == self.entries)
 
     @property
     def up_to_date(self) -> bool:
@@ -61,8 +67,8 @@ class Chapter:
         course = self.notebook.raw.get('metadata', {}).get('course')
         return (course.get('title') if isinstance(course, dict) else None) or self.notebook.title
 
-    def parts(self) -> list[tuple[int, str, str]]:
-        return [(b.cell.number, b.cell.id, b.text) for b in self.blocks]
+    def rendered(self) -> str:
+        return render(self.notebook.path.name, self.title, self.names, self.parts, self.entries)
 
     def told(self) -> str:
         "The line that an export prints: the same whether or not the module had to be written."
@@ -74,9 +80,11 @@ class Chapter:
 
 @dataclass
 class Course:
-    """The chapters of one call. `whole`: all there are. `stale`: modules of ours that no notebook makes."""
+    """The chapters of one call. `listing`: all notebooks there are; `whole`: all of them are meant;
+    `stale`: modules of ours that no notebook makes any more."""
     root: Path
     whole: bool
+    listing: list[Path]
     chapters: list[Chapter]
     problems: list[str]
     stale: dict[Path, Module] = field(default_factory=dict)
@@ -95,27 +103,29 @@ def gather(paths=(), root=None) -> Course:
     "Read the notebooks named, or all of the course. What cannot be read goes to the problems."
     paths = [Path(p) for p in paths]
     root = find_root(paths[0].absolute().parent if paths else None, root)
-    problems, chapters = [], []
-    for path in dict.fromkeys(located(p, root) for p in paths) if paths else course_notebooks(root):
+    problems, chapters, nbs = [], [], root / 'nbs'
+    listing = course_notebooks(root)
+    for path in dict.fromkeys(located(p, root) for p in paths) if paths else listing:
         try:
-            if path.parent != root / 'nbs':
-                raise CourseError(f'{shown(path)}: is not in {shown(root / "nbs")}, the folder that is exported from')
+            if path.parent != nbs:
+                raise CourseError(f'{shown(path)}: is not in {shown(nbs)}, the folder that is '
+                                  'exported from')
             chapters.append(chapter(load(shown(path)), root))
         except CourseError as e:
             problems.append(str(e))
         except OSError as e:
             problems.append(f'{shown(path)}: cannot be read ({e.strerror})')
     if not chapters and not problems:
-        problems.append(f'{shown(root / "nbs")} holds no notebooks: nothing to export')
-    course = Course(root, not paths, chapters, problems)
+        problems.append(f'{shown(nbs)} holds no notebooks: nothing to export')
+    course = Course(root, not paths, listing, chapters, problems)
     if course.whole and not problems:
         course.stale = stale(course)
     return course
 
 
 def located(path: Path, root: Path) -> Path:
-    """The notebook that a path means: a module of `exp/` stands for its notebook, and a bare name that is not
-    in the current folder for the notebook of that name in `nbs/`."""
+    """The notebook that a path means: a module of `exp/` stands for its notebook, and a bare name
+    that is not in the current folder for the notebook of that name in `nbs/`."""
     if path.suffix == '.py' and (made := read(read_text(path) or '')):
         return root / 'nbs' / made.notebook
     if not path.exists() and path.parent == Path('.') and (root / 'nbs' / path).exists():
@@ -123,9 +133,9 @@ def located(path: Path, root: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def shown(path: Path) -> Path:
+def shown(path: Path) -> str:
     "A path as messages give it: from the current folder where it lies below it."
-    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path
+    return str(path).removeprefix(os.path.join(os.getcwd(), ''))
 
 
 def chapter(notebook: Notebook, root: Path) -> Chapter:
@@ -138,7 +148,8 @@ def chapter(notebook: Notebook, root: Path) -> Chapter:
 def stale(course: Course) -> dict[Path, Module]:
     "The modules in `exp/` that this tool made from notebooks which are gone or export no more."
     made = {c.path for c in course.exporting()}
-    others = (p for p in sorted(course.exp.glob('*.py')) if p not in made and p.name != '__init__.py')
+    others = (p for p in sorted(course.exp.glob('*.py')) if p not in made
+              and p.name != '__init__.py')
     return {p: m for p in others if (m := read(read_text(p) or ''))}
 
 
@@ -147,36 +158,46 @@ def stale(course: Course) -> dict[Path, Module]:
 def settle(course: Course, trust: bool = True) -> None:
     """Give each chapter its names and text; raises ExportError with all problems, if there are any.
 
-    `trust`: do not check again a module that was made from these cells by this version of the checks.
+    `trust`: do not check again a module that was made from these cells by this version of the
+    checks.
     """
-    for c in course.chapters:
-        c.problems += [p for cell in c.notebook.cells if (p := export_cells.near_miss(cell))] + odd_ids(c)
-    course.problems += numbering(course)
-    chapters = course.exporting()
-    doubtful = unproven(course, chapters) if trust else chapters
-    for c in doubtful:
-        parse(c)
-    for c in chapters:
-        if c not in doubtful:
-            c.names = c.old.names
-        if c.names is not None:
-            c.text = render(c.notebook.path.name, c.title, c.names, c.parts())
-    if doubtful:
-        from coursekit.export_checks import check_links
-        check_links(course, [c for c in doubtful if c.readable])
-    from coursekit.export_checks import clashes
-    clashes(course)
-    told = [p.told(c.notebook) for c in course.chapters for p in sorted(c.problems, key=Problem.place)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Python gives its warnings when the cell is run
+        check(course, trust)
+    told = [p.told(c.notebook) for c in course.chapters
+            for p in sorted(c.problems, key=Problem.place)]
     if course.problems or told:
         raise ExportError('\n'.join([*course.problems, *told]))
 
 
-def unproven(course: Course, chapters: list[Chapter]) -> list[Chapter]:
+def check(course: Course, trust: bool) -> None:
+    "Find the names, the text and the problems of each chapter."
+    from coursekit.export_checks import check_links, clashes
+    for c in course.chapters:
+        c.problems += [p for cell in c.notebook.cells
+                       if (p := export_cells.near_miss(cell))] + odd_ids(c)
+    course.problems += numbering(course)
+    chapters = course.exporting()
+    doubtful = unproven(course, chapters) if trust else set(chapters)
+    for c in chapters:
+        if c in doubtful:
+            parse(c)
+        else:
+            c.names = c.old.names
+        if c.names is not None:
+            c.text = c.rendered()
+    check_links(course, [c for c in chapters if c.readable])
+    clashes(course)
+
+
+def unproven(course: Course, chapters: list[Chapter]) -> set[Chapter]:
     "The chapters to be checked: those that changed, and those that mention a module which did."
-    changed = [c for c in chapters if not c.trusted]
+    changed = {c for c in chapters if not c.trusted}
     modules = [c.path.stem for c in changed] + [p.stem for p in course.stale]
-    mention = re.compile(rf'\b(?:{"|".join(map(re.escape, modules))})\b') if modules else None
-    return [c for c in chapters if c in changed or mention and any(mention.search(b.text) for b in c.blocks)]
+    if not modules:
+        return changed
+    mention = re.compile(rf'\b(?:{"|".join(map(re.escape, modules))})\b')
+    return changed | {c for c in chapters if any(mention.search(b.text) for b in c.blocks)}
 
 
 def parse(c: Chapter) -> None:
@@ -194,15 +215,17 @@ def parse(c: Chapter) -> None:
 
 def unacceptable(c: Chapter) -> list[Problem]:
     "What Python does not accept of the module as a whole."
-    text = render(c.notebook.path.name, c.title, c.names, c.parts())
     try:
-        compile(text, c.label, 'exec', dont_inherit=True)
+        compile(c.rendered(), c.label, 'exec', dont_inherit=True)
         return []
     except SyntaxError as e:
-        late = [b.problem(None, '`from __future__` imports belong into the first export cell, above all else')
-                for i, b in enumerate(c.blocks) if has_future(b.text) and '__future__' in (e.msg or '')]
+        late = [b.problem(None, '`from __future__` imports belong into the first export cell, '
+                                'above all else')
+                for i, b in enumerate(c.blocks) if has_future(b.text)
+                and '__future__' in (e.msg or '')]
         return [p for b in c.blocks if (p := export_cells.compiles(b))] or late[-1:] or [
-            c.blocks[0].problem(None, f'the cells make no module when put together: {e.msg} ({c.label}, line {e.lineno})')]
+            c.blocks[0].problem(None, f'the cells make no module when put together: {e.msg} '
+                                      f'({c.label}, line {e.lineno})')]
 
 
 def odd_ids(c: Chapter) -> list[Problem]:
@@ -210,10 +233,12 @@ def odd_ids(c: Chapter) -> list[Problem]:
     seen, problems = {}, []
     for b in c.blocks:
         if not isinstance(b.cell.id, str) or not CELL_ID.fullmatch(b.cell.id):
-            problems.append(Problem(b.cell, None, 'its id is not 1 to 64 letters, digits, - and _, as Jupyter makes them'))
+            problems.append(Problem(b.cell, None, 'its id is not 1 to 64 letters, digits, - and '
+                                                  '_, as Jupyter makes them'))
         elif b.cell.id in seen:
-            problems.append(Problem(b.cell, None, f'has the same id as cell {seen[b.cell.id]}: save the notebook in '
-                                    'Jupyter, which gives it a new one'))
+            problems.append(Problem(b.cell, None, f'has the same id as cell {seen[b.cell.id]}: '
+                                                  'save the notebook in Jupyter, which gives it a '
+                                                  'new one'))
         seen.setdefault(b.cell.id, b.cell.number)
     return problems
 
@@ -221,12 +246,15 @@ def odd_ids(c: Chapter) -> list[Problem]:
 def numbering(course: Course) -> list[str]:
     "Notebooks that share a number, and notebooks without one that have something to export."
     problems, first = [], {}
-    for path in course_notebooks(course.root):
+    for path in course.listing:
         key = sort_key(path)[:3]
         other = first.setdefault(key, path) if key[0] == 0 else path
-        if other != path and (course.whole or {path.name, other.name} & {c.notebook.path.name for c in course.chapters}):
-            problems.append(f'{other.name} and {path.name} have one number, so both would be exp/nb_'
-                            f'{path.name.partition("_")[0]}.py: give one of them another')
-    problems += [f'{c.notebook.path.name}: has export cells but no number: a name such as 07_{c.notebook.path.name} says '
-                 'which module they go to' for c in course.exporting() if not c.notebook.number]
+        if other != path and (course.whole
+                              or {path.name, other.name} & {c.notebook.path.name
+                                                            for c in course.chapters}):
+            problems.append(f'{other.name} and {path.name} have one number, so both would be '
+                            f'exp/nb_{path.name.partition("_")[0]}.py: give one of them another')
+    problems += [f'{c.notebook.path.name}: has export cells but no number: a name such as '
+                 f'07_{c.notebook.path.name} says which module they go '
+                 'to' for c in course.exporting() if not c.notebook.number]
     return problems

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 from coursekit import notebook
-from coursekit.export_cells import Block, Problem
+from coursekit.export_cells import Block
 from coursekit.export_files import read_text
-from coursekit.export_module import Module, digest, plain, split
-from coursekit.export_plan import Chapter, Course, ExportError, chapter, shown
+from coursekit.export_module import digest, plain, split
+from coursekit.export_plan import Chapter, Course, ExportError, chapter
 from coursekit.notebook import CourseError
 
 SPACE = re.compile(r'[ \t\r\n]*')
-ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\u(?!00[01])')  # not that of a control character, which is always one
+# an escape that JSON does not ask for, as it does for control characters
+ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\u(?!00[01])')
 LINES = 30
 scan = json.JSONDecoder().raw_decode
 
@@ -34,18 +34,21 @@ def bring_back(course: Course, force: bool = False) -> dict:
             edits = edited_cells(c, force) if c.edited and c.old else {}
             if edits:
                 texts[c.notebook.path] = text = with_sources(read_text(c.notebook.path), edits)
-                course.chapters[i] = chapter(notebook.parse(json.loads(text), c.notebook.path), course.root)
+                course.chapters[i] = chapter(notebook.parse(json.loads(text), c.notebook.path),
+                                             course.root)
         except CourseError as e:
             problems.append(str(e))
-    problems += [f'exp/{p.name} was edited by hand, but the notebook it came from (nbs/{m.notebook}) is gone or exports '
-                 'nothing: its edit has no cell to go to' for p, m in course.stale.items() if not m.intact]
+    problems += [f'exp/{p.name} was edited by hand, but the notebook it came from '
+                 f'(nbs/{m.notebook}) is gone or exports nothing: its edit has no cell to go '
+                 'to' for p, m in course.stale.items()
+                 if not m.intact]
     if problems:
         raise ExportError('\n'.join(problems))
     return texts
 
 
 def edited_cells(c: Chapter, force: bool) -> dict[int, str]:
-    "The new sources of a chapter's cells, by place in the notebook (from 0), that its module's edits ask for."
+    "The new sources of a chapter's cells, by place (from 0), that its module's edits ask for."
     check_head(c)
     texts = split(c.old, c.label)
     hashes = {e.id: e.hash for e in c.old.cells}
@@ -69,8 +72,9 @@ def check_head(c: Chapter) -> None:
     "Refuse a docstring that was edited: it has no cell to go to."
     head, _, rest = c.old.text.partition('# notebook2script ')
     if f'head:{digest(head)}' not in rest.partition('\n')[0]:
-        raise CourseError(f'{c.label}: its docstring was edited, but it is made from the title of the notebook: change it '
-                          'there, and put the docstring back or use --force')
+        raise CourseError(f'{c.label}: its docstring was edited, but it is made from the title of '
+                          'the notebook: change it there, and put the docstring back or use '
+                          '--force')
 
 
 def cell_for(c: Chapter, id: str, hashed: str, text: str) -> Block:
@@ -79,14 +83,17 @@ def cell_for(c: Chapter, id: str, hashed: str, text: str) -> Block:
     if has_ids(c):
         if named:
             return named[0]
-        state = 'is no longer an export cell' if any(x.id == id for x in c.notebook.cells) else 'is gone'
-        raise CourseError(f'{c.label}: the block of cell #{id} was edited, but in {c.notebook.path.name} that cell {state}: '
-                          'take the edit over by hand, then export with --force')
+        state = 'is no longer an export cell' if any(x.id == id
+                                                     for x in c.notebook.cells) else 'is gone'
+        raise CourseError(f'{c.label}: the block of cell #{id} was edited, but in '
+                          f'{c.notebook.path.name} that cell {state}: take the edit over by hand, '
+                          'then export with --force')
     same = [b for b in c.blocks if digest(b.text) in (hashed, digest(text))]
     if len(same) != 1:
-        raise CourseError(f'{c.label}: the block of {id.replace("-", " ")} was edited, but {c.notebook.path.name} has no cell '
-                          'ids, and which cell it was can no longer be told: take the edit over by hand, then export with '
-                          '--force (saving the notebook in a current Jupyter gives it ids)')
+        raise CourseError(f'{c.label}: the block of {id.replace("-", " ")} was edited, but '
+                          f'{c.notebook.path.name} has no cell ids, and which cell it was can no '
+                          'longer be told: take the edit over by hand, then export with --force '
+                          '(saving the notebook in a current Jupyter gives it ids)')
     return same[0]
 
 
@@ -98,14 +105,16 @@ def conflict(c: Chapter, block: Block, text: str) -> str:
     from difflib import unified_diff
     where = block.cell.where(c.notebook)
     lines = list(unified_diff(plain(block.text).splitlines(), plain(text).splitlines(),
-                              f'{c.notebook.path.name} cell {block.cell.number}', c.label, lineterm='', n=2))
-    return '\n'.join([f'{where}: was changed in the notebook, and its block in {c.label} too, since the last export. Make '
-                      'them equal, or let the module win (--update --force) or the notebook (--force)',
+                              f'{c.notebook.path.name} cell {block.cell.number}', c.label,
+                              lineterm='', n=2))
+    return '\n'.join([f'{where}: was changed in the notebook, and its block in {c.label} too, '
+                      'since the last export. Make them equal, or let the module win (--update '
+                      '--force) or the notebook (--force)',
                       *lines[:LINES], *(['…'] if len(lines) > LINES else [])])
 
 
 def source(block: Block, text: str) -> str:
-    "The cell's new source: the edited text, with the directive where it was, and line ends as they were."
+    "The cell's new source: the edited text, with the directive and the line ends as they were."
     old = block.text
     if not text:
         return block.above + block.directive
@@ -182,7 +191,9 @@ def encoded(text: str, start: int, end: int, new: str) -> str:
         opening, closing = indents(text, start)
     between = opening if opening or not inner.strip() else separator(inner)
     lines = new.splitlines(keepends=True)
-    return '[' + opening + (',' + between).join(map(string, lines)) + closing + ']' if lines else '[]'
+    if not lines:
+        return '[]'
+    return '[' + opening + (',' + between).join(map(string, lines)) + closing + ']'
 
 
 def separator(inner: str) -> str:

@@ -14,18 +14,20 @@ PAUSE = 0.3
 def watch(paths=(), root=None, force=False, pause: float = PAUSE, **others) -> None:
     """Export, then export again each notebook that is saved, until Ctrl-C.
 
-    Problems are shown, and the watch goes on. A file is read once it stayed the same for one pause, so
-    that one being written is left to its editor.
+    Problems are shown, and the watch goes on. A file is read once it stayed the same for one
+    pause, so that one being written is left to its editor.
     """
     if any(others.values()):
-        raise ExportError('--watch exports what is saved; of the other options only --root and --force go with it')
+        raise ExportError('--watch exports what is saved; of the other options only --root and '
+                          '--force go with it')
     paths = [Path(p).absolute() for p in paths]
     root = find_root(paths[0].parent if paths else None, root)
     paths = [located(p, root) for p in paths]
     try:
         done = stamps(paths, root)  # before the first export: what is saved during it counts as new
         attempt(paths, root, force)
-        say(f'watching {len(paths) or "all"} notebook{"s" * (len(paths) != 1)} of {root / "nbs"}; Ctrl-C stops')
+        say(f'watching {len(paths) or "all"} notebook{"s" * (len(paths) != 1)} of {root / "nbs"}; '
+            'Ctrl-C stops')
         keep_watching(paths, root, force, pause, done)
     except KeyboardInterrupt:
         say('\nstopped watching')

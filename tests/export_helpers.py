@@ -28,26 +28,31 @@ class Course:
         self.exp = self.root / 'exp'
 
     def write(self, name, *sources, ids=True, **top):
-        """Write nbs/`name`.ipynb. A source is a code cell, one that begins with `md:` a markdown cell, and a
-        dict is a cell as it is. Ids are c1, c2, …"""
-        cells = [s if isinstance(s, dict) else cell(s[3:].strip(), 'markdown') if s.startswith('md:') else cell(s)
+        """Write nbs/`name`.ipynb. A source is a code cell, one that begins with `md:` a markdown
+        cell, and a dict is a cell as it is. Ids are c1, c2, …"""
+        cells = [s if isinstance(s, dict) else cell(s[3:].strip(), 'markdown')
+                 if s.startswith('md:') else cell(s)
                  for s in sources]
         for i, c in enumerate(cells, 1):
-            c = {**c, 'source': c['source'].splitlines(True) if isinstance(c['source'], str) else c['source']}
+            c = {**c, 'source': c['source'].splitlines(True) if isinstance(c['source'], str)
+                 else c['source']}
             if ids:
                 c['id'] = c.get('id') or f'c{i}'
             else:
                 c.pop('id', None)
             cells[i - 1] = c
-        raw = {'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5 if ids else 4, **top}
-        self.nb(name).write_text(json.dumps(raw, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        raw = {'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5 if ids else 4,
+               **top}
+        self.nb(name).write_text(json.dumps(raw, indent=1, ensure_ascii=False) + '\n',
+                                 encoding='utf-8')
         return self.nb(name)
 
     def nb(self, name):
         return self.root / 'nbs' / f'{name}.ipynb'
 
     def sources(self, name):
-        return [''.join(c['source']) for c in json.loads(self.nb(name).read_text(encoding='utf-8'))['cells']]
+        return [''.join(c['source'])
+                for c in json.loads(self.nb(name).read_text(encoding='utf-8'))['cells']]
 
     def module(self, number):
         return self.exp / f'nb_{number}.py'
@@ -62,11 +67,12 @@ class Course:
 
     def run_real(self, *args, cwd=None, **more):
         "Run the command line as a process of its own."
-        return subprocess.run([sys.executable, str(TOOL), *map(str, args)], cwd=cwd or self.root, capture_output=True,
+        return subprocess.run([sys.executable, str(TOOL), *map(str, args)], cwd=cwd or self.root,
+                              capture_output=True,
                               text=True, encoding='utf-8', timeout=60, **more)
 
     def run(self, *args, cwd=None):
-        "Run the command line's `main` in this process, which is many times faster; the result looks the same."
+        "Run the command line's `main` in this process, which is much faster and looks the same."
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding='utf-8') for _ in range(2))
         kept = sys.argv, sys.dont_write_bytecode, os.getcwd()
         sys.argv = [str(TOOL), *map(str, args)]
@@ -76,9 +82,10 @@ class Course:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     notebook2script.main()
-                except SystemExit as e:  # as Python ends a program: a text goes to stderr, with status 1
+                except SystemExit as e:  # Python prints a text to stderr, with status 1
                     status = e.code if isinstance(e.code, int) else 1
-                    print(e.code if isinstance(e.code, str) else '', end='\n' if isinstance(e.code, str) else '', file=err)
+                    print(e.code if isinstance(e.code, str) else '', end='\n'
+                          if isinstance(e.code, str) else '', file=err)
         finally:
             sys.argv, sys.dont_write_bytecode = kept[:2]
             os.chdir(kept[2])

@@ -11,8 +11,10 @@ from coursekit.export_plan import ExportError
 from coursekit.export_update import source_spans, with_sources
 from export_helpers import TOOL, Course, cell
 
-CELLS = ['md:# Networks', '#export\nimport math', 'x = 1', '\n#| export\ndef f(n):\n    return math.sqrt(n)', 'f(4)',
-         '#export\ndef g(n):\n    return f(n) + 1\n']
+CELLS = [
+    'md:# Networks', '#export\nimport math', 'x = 1',
+    '\n#| export\ndef f(n):\n    return math.sqrt(n)', 'f(4)',
+    '#export\ndef g(n):\n    return f(n) + 1\n']
 
 
 @pytest.fixture
@@ -39,12 +41,15 @@ def test_an_edit_goes_back_into_its_cell(course):
     before = course.tree()
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(abs(n))')
     done = course.run_real('--update')
-    assert done.returncode == 0 and 'nbs/02_net.ipynb: updated from exp/' in done.stdout, done.stderr
-    assert course.sources('02_net') == [CELLS[0][3:], *CELLS[1:3], CELLS[3].replace('(n)\n', '(n)\n').replace('sqrt(n)', 'sqrt(abs(n))'),
-                                        *CELLS[4:]]
+    assert done.returncode == 0, done.stderr
+    assert 'nbs/02_net.ipynb: updated from exp/' in done.stdout
+    assert course.sources('02_net') == [
+        CELLS[0][3:], *CELLS[1:3],
+        CELLS[3].replace('(n)\n', '(n)\n').replace('sqrt(n)', 'sqrt(abs(n))'), *CELLS[4:]]
     after = course.tree()
     assert {n for n in after if after[n] != before[n]} == {'nbs/02_net.ipynb', 'exp/nb_02.py'}
-    assert after['nbs/02_net.ipynb'][0] == before['nbs/02_net.ipynb'][0].replace(b'math.sqrt(n)', b'math.sqrt(abs(n))')
+    expected = before['nbs/02_net.ipynb'][0].replace(b'math.sqrt(n)', b'math.sqrt(abs(n))')
+    assert after['nbs/02_net.ipynb'][0] == expected
     export(root=course.root, check=True)
 
 
@@ -53,7 +58,8 @@ def test_a_renaming_in_the_whole_module(course):
     course.edit('02', 'def f(', 'def root(')
     course.edit('02', 'return f(n)', 'return root(n)')
     assert course.run('--update').returncode == 0
-    assert 'def root(n)' in course.sources('02_net')[3] and 'root(n) + 1' in course.sources('02_net')[5]
+    assert 'def root(n)' in course.sources('02_net')[3]
+    assert 'root(n) + 1' in course.sources('02_net')[5]
     assert course.sources('02_net')[4] == 'f(4)'
     export(root=course.root, check=True)
 
@@ -75,12 +81,15 @@ def test_without_edits_an_update_is_an_export(course):
 
 def test_cells_may_have_moved_and_others_been_added(course):
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(n * n)')
-    cells = [dict(cell(s.removeprefix('md:').strip() if s.startswith('md:') else s, 'markdown' if s.startswith('md:') else 'code'), id=f'c{i}')
+    cells = [dict(cell(s.removeprefix('md:').strip() if s.startswith('md:') else s, 'markdown'
+                       if s.startswith('md:') else 'code'), id=f'c{i}')
              for i, s in enumerate(CELLS, 1)]
     new = [cells[0], cell('#export\nnew = 1', id='new'), cells[1], cells[3], cells[2], cells[5]]
     course.write('02_net', *new)
     export(root=course.root, update=True)
-    assert course.sources('02_net') == ['# Networks', '#export\nnew = 1', CELLS[1], CELLS[3].replace('sqrt(n)', 'sqrt(n * n)'), CELLS[2], CELLS[5]]
+    assert course.sources('02_net') == [
+        '# Networks', '#export\nnew = 1', CELLS[1], CELLS[3].replace('sqrt(n)', 'sqrt(n * n)'),
+        CELLS[2], CELLS[5]]
     assert 'new = 1' in course.text('02')
     export(root=course.root, check=True)
 
@@ -96,7 +105,8 @@ def test_an_edit_in_the_notebook_and_one_in_the_module_of_different_cells(course
 def test_a_cell_changed_on_both_sides_is_shown(course):
     course.edit('02', 'f(n) + 1', 'f(n) + 3')
     course.write('02_net', *CELLS[:5], '#export\ndef g(n):\n    return f(n) + 2\n')
-    told = fails(course, '02_net.ipynb cell 6 (#c6), under "Networks"', '-    return f(n) + 2', '+    return f(n) + 3', '--update --force')
+    told = fails(course, '02_net.ipynb cell 6 (#c6), under "Networks"', '-    return f(n) + 2',
+                 '+    return f(n) + 3', '--update --force')
     assert len(told.splitlines()) < 20
     export(root=course.root, update=True, force=True)
     assert '+ 3' in course.sources('02_net')[5]
@@ -115,13 +125,15 @@ def test_the_same_change_on_both_sides_is_no_conflict(course):
 def test_text_written_below_the_last_block_belongs_to_it(course):
     course.module('02').write_text(course.text('02') + '\n\ndef h(): return g(1)\n')
     export(root=course.root, update=True)
-    assert course.sources('02_net')[5] == '#export\ndef g(n):\n    return f(n) + 1\n\n\ndef h(): return g(1)\n'
+    assert course.sources('02_net')[5] == ('#export\ndef g(n):\n    return f(n) + 1\n\n\ndef h(): '
+                                           'return g(1)\n')
     assert "'h'" in course.text('02')
     export(root=course.root, check=True)
 
 
 def test_text_written_between_blocks_belongs_to_the_one_above(course):
-    course.edit('02', '\n\n\n# %% 02_net.ipynb cell 6', '\n\n\ndef h(): return f(1)\n\n\n# %% 02_net.ipynb cell 6')
+    course.edit('02', '\n\n\n# %% 02_net.ipynb cell 6', '\n\n\ndef h(): return f(1)\n\n\n# %% '
+                                                        '02_net.ipynb cell 6')
     export(root=course.root, update=True)
     assert course.sources('02_net')[3].endswith('return math.sqrt(n)\n\n\ndef h(): return f(1)')
 
@@ -139,26 +151,48 @@ def test_a_first_block_with_future_imports(course):
     course.edit('03', 'x = 1', 'x = 3')
     course.edit('03', 'y = 2', 'y = 4')
     export(root=course.root, update=True)
-    assert course.sources('03_f') == ['#export\nfrom __future__ import annotations\n\nx = 3', '#export\ny = 4']
+    assert course.sources('03_f') == [
+        '#export\nfrom __future__ import annotations\n\nx = 3', '#export\ny = 4']
     course.edit('03', '\n\n\n# %% 03_f.ipynb cell 2', '\nz = 1\n\n\n# %% 03_f.ipynb cell 2')
     fails(course, '`z = 1` stands between `__all__` and the next marker')
 
 
+def without_block_4(text):
+    return (text[:text.index('# %% 02_net.ipynb cell 4')]
+            + text[text.index('# %% 02_net.ipynb cell 6'):])
+
+
+def with_block(text, marker):
+    return text.replace('# cell hashes', f'{marker}\nnew = 1\n\n# cell hashes')
+
+
+def in_another_order(text):
+    head, *blocks = text.partition('# cell hashes')[0].split('# %% 02_net')
+    blocks = ['# %% 02_net' + b for b in (blocks[1], blocks[0], blocks[2])]
+    return head + ''.join(blocks) + ''.join(text.partition('# cell hashes')[1:])
+
+
 @pytest.mark.parametrize('edit, messages', [
-    (lambda t: t.replace('# %% 02_net.ipynb cell 4 #c4\n', ''), ['exp/nb_02.py: the block of cell #c4 or the marker above it', 'put the marker back']),
-    (lambda t: t[:t.index('# %% 02_net.ipynb cell 4')] + t[t.index('# %% 02_net.ipynb cell 6'):], ['the block of cell #c4', 'delete it in the notebook']),
+    (lambda t: t.replace('# %% 02_net.ipynb cell 4 #c4\n', ''),
+     ['exp/nb_02.py: the block of cell #c4 or the marker above it', 'put the marker back']),
+    (without_block_4, ['the block of cell #c4', 'delete it in the notebook']),
     (lambda t: t.replace('#c4', '#c9'), ['the block of cell #c4']),
-    (lambda t: t.replace('# cell hashes', '# %% 02_net.ipynb cell 9 #new\nnew = 1\n\n# cell hashes'), ['there was no cell #new', 'made in the notebook']),
-    (lambda t: t.replace('# cell hashes', '# %% 02_net.ipynb cell 4 #c4\nnew = 1\n\n# cell hashes'), ['#c4 stands there twice']),
+    (lambda t: with_block(t, '# %% 02_net.ipynb cell 9 #new'),
+     ['there was no cell #new', 'made in the notebook']),
+    (lambda t: with_block(t, '# %% 02_net.ipynb cell 4 #c4'), ['#c4 stands there twice']),
+    (in_another_order, ['its blocks are in another order']),
     (lambda t: t[:t.index('# cell hashes')], ['its last line', 'missing or damaged']),
-    (lambda t: t.replace('Networks', 'My networks'), ['its docstring was edited', 'title of the notebook']),
-    (lambda t: t.replace('__all__', 'import os\n__all__'), ['`import os` stands above the first marker', 'move it below']),
-    (lambda t: t.replace("'g']\n", "'g']\nimport os\n"), ['`import os` stands above the first marker']),
-    (lambda t: '# %% 02_net'.join([t.split('# %% 02_net')[i] for i in (0, 1, 3)]).partition('\n\n\n# cell hashes')[0] + '\n\n\n# %% 02_net' +
-     t.split('# %% 02_net')[2].rstrip() + '\n\n\n# cell hashes' + t.partition('# cell hashes')[2], ['its blocks are in another order']),
-    (lambda t: t.replace('return math', 'return (math'), ['02_net.ipynb cell 4 (#c4), under "Networks", line 4: syntax error']),
+    (lambda t: t.replace('Networks', 'My networks'),
+     ['its docstring was edited', 'title of the notebook']),
+    (lambda t: t.replace('__all__', 'import os\n__all__'),
+     ['`import os` stands above the first marker', 'move it below']),
+    (lambda t: t.replace("'g']\n", "'g']\nimport os\n"),
+     ['`import os` stands above the first marker']),
+    (lambda t: t.replace('return math', 'return (math'),
+     ['02_net.ipynb cell 4 (#c4), under "Networks", line 4: syntax error']),
     (lambda t: t.replace('math.sqrt', 'np.sqrt'), ['02_net.ipynb cell 4 (#c4)', '`np` is used']),
-    (lambda t: t.replace('def f', 'def other'), ['exports `other`, and so does 01_other.ipynb']),
+    (lambda t: t.replace('def f', 'def other'),
+     ['exports `other`, and so does 01_other.ipynb']),
 ])
 def test_edits_that_cannot_go_back(course, edit, messages):
     course.module('02').write_text(edit(course.text('02')))
@@ -169,22 +203,28 @@ def test_edits_that_cannot_go_back(course, edit, messages):
 def test_all_that_is_in_the_way_is_told(course):
     course.edit('02', '# %% 02_net.ipynb cell 4 #c4\n', '')
     course.edit('01', '"""other', '"""another')
-    told = fails(course, 'exp/nb_02.py: the block of cell #c4', 'exp/nb_01.py: its docstring was edited')
+    told = fails(course, 'exp/nb_02.py: the block of cell #c4', 'exp/nb_01.py: its docstring was '
+                                                                'edited')
     assert len(told.splitlines()) == 2
 
 
-@pytest.mark.parametrize('cells, message', [([*CELLS[:3], *CELLS[4:]], 'is gone'),
-                                            ([*CELLS[:3], CELLS[3].replace('#| export', '# no more'), *CELLS[4:]], 'is no longer an export cell')])
+@pytest.mark.parametrize('cells, message', [
+    ([*CELLS[:3], *CELLS[4:]], 'is gone'),
+    ([*CELLS[:3], CELLS[3].replace('#| export', '# no more'), *CELLS[4:]], 'is no longer an export '
+                                                                           'cell')])
 def test_the_cell_is_gone_from_the_notebook(course, cells, message):
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(2 * n)')
-    course.write('02_net', *(dict(cell(s.removeprefix('md:')), id=f'c{CELLS.index(s) + 1}' if s in CELLS else 'c4') for s in cells))
+    course.write('02_net',
+                 *(dict(cell(s.removeprefix('md:')), id=f'c{CELLS.index(s) + 1}' if s in CELLS
+                        else 'c4') for s in cells))
     fails(course, 'the block of cell #c4 was edited, but in 02_net.ipynb that cell ' + message)
 
 
 def test_the_notebook_is_gone(course):
     course.edit('02', 'sqrt', 'cbrt')
     course.nb('02_net').unlink()
-    fails(course, 'exp/nb_02.py was edited by hand, but the notebook it came from (nbs/02_net.ipynb) is gone')
+    fails(course, 'exp/nb_02.py was edited by hand, but the notebook it came from '
+                  '(nbs/02_net.ipynb) is gone')
 
 
 def test_a_module_that_was_not_exported_cannot_be_brought_back(course):
@@ -205,13 +245,15 @@ def test_notebooks_without_ids(course):
 
 
 def test_git_conflict_markers_are_refused(course):
-    course.edit('02', '    return f(n) + 1', '<<<<<<< ours\n    return f(n) + 1\n=======\n    return f(n) + 2\n>>>>>>> theirs')
+    course.edit('02', '    return f(n) + 1', '<<<<<<< ours\n    return f(n) + 1\n=======\n    '
+                                             'return f(n) + 2\n>>>>>>> theirs')
     fails(course, '02_net.ipynb cell 6 (#c6)', 'syntax error')
 
 
 def test_an_editor_that_translates_all_line_ends(course):
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(3 * n)')
-    course.module('02').write_bytes(b'\xef\xbb\xbf' + course.module('02').read_bytes().replace(b'\n', b'\r\n'))
+    course.module('02').write_bytes(b'\xef\xbb\xbf'
+                                    + course.module('02').read_bytes().replace(b'\n', b'\r\n'))
     export(root=course.root, update=True)
     assert course.sources('02_net')[3] == CELLS[3].replace('sqrt(n)', 'sqrt(3 * n)')
     assert course.sources('02_net')[5] == CELLS[5]
@@ -220,7 +262,8 @@ def test_an_editor_that_translates_all_line_ends(course):
 def test_a_cell_with_windows_line_ends_keeps_them(course):
     course.write('03_w', '#export\r\nx = 1\r\ny = 2', '#export\nz = 1')
     export(root=course.root)
-    course.module('03').write_bytes(course.module('03').read_bytes().replace(b'\r\n', b'\n').replace(b'y = 2', b'y = 2\nw = 3'))
+    raw = course.module('03').read_bytes().replace(b'\r\n', b'\n')
+    course.module('03').write_bytes(raw.replace(b'y = 2', b'y = 2\nw = 3'))
     export(root=course.root, update=True)
     assert course.sources('03_w')[0] == '#export\r\nx = 1\r\ny = 2\r\nw = 3'
     export(root=course.root, check=True)
@@ -253,7 +296,8 @@ def test_the_notebooks_formatting_is_kept(course, form, as_list, end):
     "Writing the new cell with the same settings gives the same file, so nothing else moved."
     raw = json.loads(course.nb('02_net').read_text())
     raw['metadata'] = {'Ünïcode': 'é 😀', 'float': 1e-7, 'z': None, 'a': [1, {}, []]}
-    raw['cells'][3]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': ['"source": ["no"]\n']}]
+    raw['cells'][3]['outputs'] = [{'output_type': 'stream', 'name': 'stdout',
+                                   'text': ['"source": ["no"]\n']}]
     raw['cells'][3]['execution_count'] = 7
     for c in raw['cells'] if not as_list else ():
         c['source'] = ''.join(c['source'])
@@ -266,27 +310,36 @@ def test_the_notebooks_formatting_is_kept(course, form, as_list, end):
 
 
 def test_odd_but_valid_json_is_kept(course):
-    text = ('{ "nbformat":4,"nbformat_minor" : 5, "metadata":{"n":1.0e-05,"path":"a\\/b","u":"\\u00e9"},\n\n"cells" : [ {"source":"x","id":"a",'
-            '"cell_type":"code","metadata":{"source":["not me"]},"outputs":[]},{"id":"b","metadata":{},"cell_type":"code","outputs":[ ],'
-            '"source":[ "#export\\n" ,"x = 1\\n", "y = 2" ] }\t] }')
+    text = ('{ "nbformat":4,"nbformat_minor" : 5, '
+            '"metadata":{"n":1.0e-05,"path":"a\\/b","u":"\\u00e9"},\n\n"cells" : [ '
+            '{"source":"x","id":"a","cell_type":"code","metadata":{"source":["not '
+            'me"]},"outputs":[]},{"id":"b","metadata":{},"cell_type":"code","outputs":[ '
+            '],"source":[ "#export\\n" ,"x = 1\\n", "y = 2" ] }\t] }')
     course.nb('03_odd').write_text(text, encoding='utf-8')
     export(root=course.root)
     course.edit('03', 'y = 2', 'y = 3')
     export(root=course.root, update=True)
-    assert course.nb('03_odd').read_text() == text.replace('[ "#export\\n" ,"x = 1\\n", "y = 2" ]', '[ "#export\\n", "x = 1\\n", "y = 3" ]')
+    assert course.nb('03_odd').read_text() == text.replace('[ "#export\\n" ,"x = 1\\n", "y = 2" ]',
+                                                           '[ "#export\\n", "x = 1\\n", "y = 3" ]')
 
 
-jsons = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=8)
+jsons = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+                     | st.text(),
+                     lambda inner: st.lists(inner, max_size=3)
+                     | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=8)
 
 
-@given(st.lists(st.tuples(st.text(), st.booleans(), jsons), min_size=1, max_size=4), st.sampled_from(sorted(FORMATS)), st.data())
+@given(st.lists(st.tuples(st.text(), st.booleans(), jsons), min_size=1, max_size=4),
+       st.sampled_from(sorted(FORMATS)), st.data())
 @settings(max_examples=150)
 def test_any_source_in_any_notebook_can_be_replaced(cells, form, data):
-    raw = {'metadata': {}, 'cells': [{'metadata': more, 'source': s.splitlines(True) if as_list else s, 'outputs': [more]}
+    raw = {'metadata': {},
+           'cells': [{'metadata': more, 'source': s.splitlines(True) if as_list else s,
+                      'outputs': [more]}
                                      for s, as_list, more in cells], 'nbformat': 4}
     text = json.dumps(raw, **FORMATS[form])
-    assert [json.loads(text[a:b]) for a, b in source_spans(text)] == [c['source'] for c in raw['cells']]
+    assert [json.loads(text[a:b]) for a,
+            b in source_spans(text)] == [c['source'] for c in raw['cells']]
     at, new = data.draw(st.integers(0, len(cells) - 1)), data.draw(st.text())
     raw['cells'][at]['source'] = new.splitlines(True) if cells[at][1] else new
     changed = with_sources(text, {at: new})
@@ -297,12 +350,20 @@ def test_any_source_in_any_notebook_can_be_replaced(cells, form, data):
 
 lines = st.lists(st.text(st.characters(codec='utf-8', exclude_characters='\r\n\x00')), max_size=4)
 texts = lines.map(lambda ls: '\n'.join(f'# {line}' for line in ls)) | lines.map(
-    lambda ls: 's = """' + '\n'.join(ls).replace('\\', '').replace('"', '') + '"""').map(lambda t: t.replace('s =', '_s ='))
+    lambda ls: 's = """' + '\n'.join(ls).replace('\\', '').replace('"', '')
+    + '"""').map(lambda t: t.replace('s =', '_s ='))
 
 
-@given(st.lists(st.tuples(texts, texts, st.sampled_from(['#export\n', '\n# export\n', '#|export\r\n'])), min_size=1, max_size=4), st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example([('# %% 01_a.ipynb cell 1 #c1', 'x = 1', '#export\n'), ('_s = """\n# %% 01_a.ipynb cell 1 #c1\n"""', '', '#export\n')], None)
+@given(st.lists(st.tuples(texts, texts,
+                          st.sampled_from(['#export\n', '\n# export\n', '#|export\r\n'])),
+                          min_size=1, max_size=4), st.data())
+@settings(max_examples=40, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([
+    ('# %% 01_a.ipynb cell 1 #c1', 'x = 1', '#export\n'),
+    ('_s = """\n# %% 01_a.ipynb cell '
+                                                                 '1 #c1\n"""', '', '#export\n')],
+                                                                 None)
 def test_round_trip_from_notebook_to_module_and_back(tmp_path_factory, cells, data):
     "Whatever a cell is edited to in the module is what the notebook holds afterwards."
     course = Course(tmp_path_factory.mktemp('c'))
@@ -312,7 +373,8 @@ def test_round_trip_from_notebook_to_module_and_back(tmp_path_factory, cells, da
     which = [True] * len(cells) if data is None else [data.draw(st.booleans()) for _ in cells]
     at = 0
     for i, ((old, new, directive), edit) in enumerate(zip(cells, which), 2):
-        at = text.index(f'# %% 01_a.ipynb cell {i} #c{i}\n', at) + len(f'# %% 01_a.ipynb cell {i} #c{i}\n')
+        at = text.index(f'# %% 01_a.ipynb cell {i} #c{i}\n', at) + len(f'# %% 01_a.ipynb cell {i} '
+                                                                       f'#c{i}\n')
         at += directive.startswith('\n')
         assert text.startswith(old, at)
         if edit:
@@ -327,9 +389,10 @@ def test_round_trip_from_notebook_to_module_and_back(tmp_path_factory, cells, da
 
 def test_killed_between_notebook_and_module_an_update_can_be_repeated(course):
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(4 * n)')
-    code = ('import os, signal, sys\nfrom coursekit import export_files\nreal, calls = os.replace, []\n'
-            'def replace(a, b):\n    calls.append(b)\n    os.kill(os.getpid(), signal.SIGKILL) if len(calls) == 2 else real(a, b)\n'
-            'os.replace = replace\nfrom coursekit.export import export\nexport(root=sys.argv[1], update=True)')
+    code = ('import os, signal, sys\nfrom coursekit import export_files\nreal, calls = '
+            'os.replace, []\ndef replace(a, b):\n    calls.append(b)\n    os.kill(os.getpid(), '
+            'signal.SIGKILL) if len(calls) == 2 else real(a, b)\nos.replace = replace\nfrom '
+            'coursekit.export import export\nexport(root=sys.argv[1], update=True)')
     killed = subprocess.run([sys.executable, '-c', code, str(course.root)], cwd=TOOL.parent)
     assert killed.returncode < 0
     assert 'sqrt(4 * n)' in course.sources('02_net')[3]

@@ -15,8 +15,10 @@ class Watch:
     "The watching command line, and the lines it prints as they come."
 
     def __init__(self, course, *args):
-        self.process = subprocess.Popen([sys.executable, str(TOOL), '--watch', *map(str, args)], cwd=course.root, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
+        self.process = subprocess.Popen([sys.executable, str(TOOL), '--watch', *map(str, args)],
+                                        cwd=course.root, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        encoding='utf-8')
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -84,7 +86,8 @@ def test_a_file_that_is_still_being_written_is_left_alone(course, monkeypatch):
     text = course.nb('01_a').read_text().replace('x = 1', 'x = 5')
     cuts = [len(text) * i // 5 for i in range(6)]
     tried = []
-    monkeypatch.setattr(export_watch, 'attempt', lambda paths, root, force: tried.append([p.name for p in paths]))
+    monkeypatch.setattr(export_watch, 'attempt', lambda paths, root,
+                        force: tried.append([p.name for p in paths]))
 
     def pause(_, step=iter(range(20))):
         i = next(step)
