@@ -23,6 +23,7 @@ import ipykernel.kernelapp
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.iostream import OutStream
 from jupyter_client.session import Session
+from traitlets.config import Config
 
 from . import channel
 from .frames import describe
@@ -187,8 +188,8 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     job = channel.receive(link.sock)
     fresh_state()
     App.link = link
-    app = App.instance()
-    app.initialize(sys.argv[1:])
+    app = App.instance(config=Config({'HistoryManager': {'hist_file': ':memory:'}}))
+    app.initialize([])  # without arguments: reading them costs a third of the start
     try:
         asyncio.run(cells(app.kernel, link, job))
     except BaseException as e:  # the notebook broke what runs it: say so while the link still stands

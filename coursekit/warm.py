@@ -12,12 +12,15 @@ import select
 import signal
 import socket
 import sys
+import tokenize
 
 from . import channel
 
 OURS = ('coursekit', 'exp', 'notebook2script', 'run_notebook')
-MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell', 'ipykernel.debugger',
-             'IPython.core.magics', 'IPython.extensions.storemagic', 'jedi', 'sqlite3', 'tornado.ioloop')
+MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell', 'ipykernel.debugger', 'ipykernel_launcher',
+             'IPython.core.magics', 'IPython.core.completerlib', 'IPython.core.debugger', 'IPython.core.logger',
+             'IPython.core.oinspect', 'IPython.extensions.storemagic', 'IPython.utils.wildcard', 'sqlite3',
+             'tornado.ioloop', 'tornado.platform.asyncio')
 
 
 def preload(names) -> str:
@@ -132,6 +135,7 @@ def main():
     libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the runner
     libc.prctl(36, 1)              # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
     culprit = preload([*MACHINERY, *names])
+    list(tokenize.generate_tokens(iter(['x\n']).__next__))  # compiles the tokeniser's patterns, for all children
     gc.collect()
     gc.freeze()
     warm = Warm(control)
