@@ -20,7 +20,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 ENV = ROOT / '.course' / 'bench-env'
 PEERS = ['nbdev==3.3.26', 'nbmake==1.5.5', 'papermill==2.7.0', 'nbclient==0.11.0',
-         'ipykernel==7.4.0', 'pytest==9.2.0']
+         'ipykernel==7.4.0', 'pytest==9.2.0', 'pytest-xdist==3.8.0']
 NBDEV = '''[build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
