@@ -1,3 +1,19 @@
+"""Looking at data
+
+Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
+file and bring the change back with `python notebook2script.py --update`.
+"""
+# notebook2script 1 sha256:c3c59749a16a086d head:cdd8a313
+__all__ = ['course_root', 'cache_dir', 'data_dirs', 'datasets', 'dataset_info', 'ChecksumError',
+           'DownloadError', 'sha256_at', 'sha256_of', 'check_file', 'offline', 'say_once',
+           'failure', 'ResumableDownload', 'download', 'locked', 'find_files', 'get_files_of',
+           'resolve', 'fetch', 'data_name', 'FONTS', 'VALID_FONTS', 'RECIPE', 'load_glyphs',
+           'random_affine', 'warp_basis', 'glyph_weights', 'make_digits', 'draw_warped',
+           'write_idx', 'read_idx', 'recipe_id', 'digits_folder', 'write_folder', 'write_digits',
+           'digits', 'split_train', 'get_data', 'as_picture', 'show_image', 'show_images']
+
+
+# %% 00a_data.ipynb cell 2 #40736e12
 import difflib
 import functools
 import gzip
@@ -17,6 +33,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+
+# %% 00a_data.ipynb cell 3 #1f2cd8f0
 def course_root():
     """The folder of this course: the nearest with a `data/datasets.toml`, looking upwards from this
     module and then from the current folder. Raises FileNotFoundError when there is none.
@@ -29,6 +47,8 @@ def course_root():
     raise FileNotFoundError(f'no data/datasets.toml in {Path.cwd()} or above it: run this from inside '
                             'the course, or install the course with `pip install -e .`')
 
+
+# %% 00a_data.ipynb cell 4 #ae1db2cf
 def cache_dir():
     "The folder that downloads and generated data land in: the course's `data/`, or a user's cache."
     from platformdirs import user_cache_path
@@ -52,6 +72,8 @@ def data_dirs():
     first = [Path(given).resolve()] if given else []
     return list(dict.fromkeys(first + [course_root() / 'data', cache_dir()]))  # no folder twice
 
+
+# %% 00a_data.ipynb cell 5 #3a208508
 def datasets():
     "All that `data/datasets.toml` lists: name -> a dict of title, licence, source, files, mirrors, …"
     with open(course_root() / 'data' / 'datasets.toml', 'rb') as f:
@@ -67,6 +89,8 @@ def dataset_info(name):
     hint = f' Did you mean {close[0]!r}?' if close else ''
     raise ValueError(f'unknown dataset {name!r}.{hint} Known: {", ".join(known)}')
 
+
+# %% 00a_data.ipynb cell 6 #52664502
 class ChecksumError(ValueError):
     "A file is not the one that it should be."
 
@@ -74,6 +98,8 @@ class ChecksumError(ValueError):
 class DownloadError(OSError):
     "A dataset is not on this machine, and could not be downloaded either."
 
+
+# %% 00a_data.ipynb cell 7 #69ce3c3a
 @functools.lru_cache(maxsize=1024)
 def sha256_at(path, size, mtime_ns):
     "The SHA-256 of a file, remembered for as long as its size and time stay the same."
@@ -95,6 +121,8 @@ def check_file(path, file):
                             f'{" or ".join(file["sha256"])}. It is damaged or a different edition: '
                             'delete it (or move it away) and fetch it again')
 
+
+# %% 00a_data.ipynb cell 8 #a68ca06c
 def offline():
     "Is the network forbidden, by `COURSE_OFFLINE=1`? -> bool"
     return os.environ.get('COURSE_OFFLINE', '').lower() not in ('', '0', 'false', 'no')
@@ -105,6 +133,8 @@ def say_once(text):
     "Print a line, unless this very line was printed before in this session."
     print(text)
 
+
+# %% 00a_data.ipynb cell 9 #2ece090b
 def failure(error):
     "What went wrong with a download, in a few words."
     import requests
@@ -182,6 +212,8 @@ class ResumableDownload:
                 if f.tell() > size:
                     break
 
+
+# %% 00a_data.ipynb cell 10 #a2936edf
 def download(file, mirrors, folder):
     """One file, from the first mirror that has it, into `folder`, complete and checked or not at all. -> Path
 
@@ -200,6 +232,8 @@ def download(file, mirrors, folder):
             problems.append(f'{url} ({failure(e)})')
     raise DownloadError(f'{file["name"]} could not be downloaded: ' + '; '.join(problems))
 
+
+# %% 00a_data.ipynb cell 11 #0b73c915
 def locked(path):
     "A lock between processes, to be used with `with`; it goes when its holder does."
     from filelock import FileLock
@@ -237,6 +271,8 @@ def get_files_of(name):
             check_file(path, file) if path.is_file() else download(file, info['mirrors'], folder)
     return folder
 
+
+# %% 00a_data.ipynb cell 12 #2fb19656
 def resolve(name):
     """Which dataset stands behind a name on this machine, and where? -> (name, Path)
 
@@ -263,6 +299,8 @@ def data_name():
     "Which data `get_data` serves on this machine: `'mnist'` or `'digits'`."
     return resolve('mnist')[0]
 
+
+# %% 00a_data.ipynb cell 13 #2eceb028
 FONTS = tuple("""
     DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
     DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique DejaVuSansMono-BoldOblique
@@ -273,14 +311,18 @@ FONTS = tuple("""
 VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-Bold', 'STIXGeneralBol',
                'cmti10')
 
-RECIPE = dict(version=1, scale=.91, rotate=.20, shear=.25, log_scale=.16, shift=.06, elastic=.065,
+RECIPE = dict(version=1, scale=.91, rotate=.20, shear=.25, log_scale=.16, shift=.085, elastic=.065,
               thicken=.5, thin=.35, blur=.5)
 
+
+# %% 00a_data.ipynb cell 14 #bd59ccc4
 def load_glyphs():
     "The glyph bank that comes with the course -> uint8 (22 fonts, 10 digits, 40, 40), ink is 255"
     with np.load(course_root() / 'data' / 'glyphs.npz', allow_pickle=False) as bank:
         return torch.from_numpy(bank['glyphs'])
 
+
+# %% 00a_data.ipynb cell 15 #9d5c3023
 def random_affine(n, generator):
     "n random 2×3 matrices, from a pixel of the new picture to a point of the old one, both in [−1, 1]."
     def spread(amount, *shape):
@@ -293,6 +335,8 @@ def random_affine(n, generator):
     down = torch.stack([cos * shear - sin, sin * shear + cos], 1) * zoom[:, 1:]
     return torch.stack([across, down, shift], 2)  # (n, 2, 3)
 
+
+# %% 00a_data.ipynb cell 16 #6318301f
 def warp_basis(side):
     "The 3 + 25 pictures that every warp is a weighted sum of: x, y, 1, and the bumps of a 5×5 field."
     line = (torch.arange(side) + .5) / side * 2 - 1
@@ -301,6 +345,8 @@ def warp_basis(side):
                           align_corners=True)
     return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps[:, 0]]).flatten(1)  # (28, side²)
 
+
+# %% 00a_data.ipynb cell 17 #d7bc235e
 def glyph_weights(glyphs):
     "Each glyph as it is, thickened, and thinned: uint8 (…, 40, 40) -> float (3, n, 40, 40) in [0, 1]"
     x = glyphs.reshape(-1, 1, 40, 40) / 255
@@ -308,6 +354,8 @@ def glyph_weights(glyphs):
     thin = x.lerp(-F.max_pool2d(-x, 3, 1, 1), RECIPE['thin'])
     return torch.stack([x, thick, thin])[:, :, 0]
 
+
+# %% 00a_data.ipynb cell 18 #407bafd0
 def make_digits(n, fonts=FONTS, seed=0, side=28):
     """n pictures of random digits in random fonts, warped. -> (images, labels, font numbers)
 
@@ -339,6 +387,8 @@ def draw_warped(picture, warp, blur, side):
     x = x.lerp(F.avg_pool2d(x, 3, 1, 1), blur.view(-1, 1, 1, 1))
     return (x[:, 0] * 255).round().to(torch.uint8)
 
+
+# %% 00a_data.ipynb cell 19 #fa6160e6
 def write_idx(path, x):
     "Write a uint8 tensor in the idx format of MNIST: a type code, the shape, the bytes."
     if x.dtype != torch.uint8:
@@ -366,6 +416,8 @@ def read_idx(path):
                          'and fetch it again')
     return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(shape)
 
+
+# %% 00a_data.ipynb cell 20 #445ddab2
 def recipe_id():
     "A short text that changes whenever the recipe, the fonts held out or the glyphs do."
     text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
@@ -410,6 +462,8 @@ def write_digits(folder, n_train=50_000, n_valid=10_000):
     write_idx(folder / 't10k-images-idx3-ubyte', images)
     write_idx(folder / 't10k-labels-idx1-ubyte', labels.byte())
 
+
+# %% 00a_data.ipynb cell 21 #e74083eb
 def digits():
     """The built-in digits: 50,000 to train in 17 fonts, 10,000 to validate in 5 others.
 
@@ -435,6 +489,8 @@ def get_data():
     x_train, y_train, x_valid, y_valid = split_train(fetch('mnist'))
     return flat(x_train), y_train, flat(x_valid), y_valid
 
+
+# %% 00a_data.ipynb cell 22 #cbe78164
 def as_picture(x):
     """Anything that is one picture -> a numpy array (h, w) or (h, w, 3), as matplotlib wants it
 
@@ -493,3 +549,10 @@ def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
         else:
             ax.set_axis_off()
     return fig
+
+
+# cell hashes: 40736e12:404594ce 1f2cd8f0:cf462c7c ae1db2cf:890d9e3a 3a208508:22285731
+#   52664502:ef8b415a 69ce3c3a:56115e10 a68ca06c:4b78ca31 2ece090b:e07b59bf a2936edf:40c462d8
+#   0b73c915:648704c1 2fb19656:c840ffec 2eceb028:d95f35bb bd59ccc4:025bae0b 9d5c3023:4193e561
+#   6318301f:808dd246 d7bc235e:b9225fff 407bafd0:acbaa258 fa6160e6:ce24f185 445ddab2:296a176c
+#   e74083eb:e1a1575e cbe78164:ccae9e8e
