@@ -67,6 +67,8 @@ def main():
         notebook2script(*notebooks, **options)
     except CourseError as e:
         sys.exit(str(e))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def parsed(arguments):

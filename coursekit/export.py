@@ -29,6 +29,13 @@ def export(paths=(), root=None, check=False, update=False, prune=False, force=Fa
     is not what the notebooks give.
     """
     refuse_combinations(paths, check=check, update=update, prune=prune, force=force)
+    try:
+        return exported(paths, root, check, update, prune, force)
+    except OSError as e:
+        raise ExportError(f'{e.filename}: {e.strerror}') from e
+
+
+def exported(paths, root, check: bool, update: bool, prune: bool, force: bool) -> Report:
     course = gather(paths, root)
     notebooks = {}
     if update and not course.problems:
@@ -90,9 +97,8 @@ def write(course: Course, notebooks: dict, prune: bool, force: bool) -> Report:
         export_index.refresh(course.exp)
     news = [f'nbs/{path.name}: updated from exp/' for path in notebooks]
     if course.whole:
-        news += [f'exp/{path.name}: removed' if prune else f'exp/{path.name}: stale, no notebook '
-                                                           'exports it (--prune removes '
-                                                           'it)' for path in course.stale]
+        fate = 'removed' if prune else 'stale, no notebook exports it (--prune removes it)'
+        news += [f'exp/{path.name}: {fate}' for path in course.stale]
         news.append(f'{len(chapters)} module{"s" * (len(chapters) != 1)}: {len(changed)} written, '
                     f'{len(chapters) - len(changed)} unchanged')
     return Report([c.told() for c in course.chapters], news)

@@ -152,8 +152,8 @@ def read(block: Block) -> list[Problem]:
             problems.append(magic_problem(block, e.lineno))
             text = without
         except UnicodeEncodeError:
-            return problems + [block.problem(None, 'holds half of a surrogate pair, which no file '
-                                                   'can: retype the character')]
+            message = 'holds half of a surrogate pair, which no file can: retype the character'
+            return problems + [block.problem(None, message)]
         except (ValueError, RecursionError, MemoryError) as e:
             return problems + [block.problem(None, f'Python cannot read it: {e}')]
         else:

@@ -36,7 +36,8 @@ def write_all(texts: dict) -> None:
     ready, done = [], []
     try:
         for path, text in texts.items():
-            ready.append((prepared(Path(path), text.encode()), Path(path)))
+            path = Path(os.path.realpath(path))  # a link stays one
+            ready.append((prepared(path, text.encode()), path))
         for temp, path in ready:
             old = path.read_bytes() if path.exists() else None
             os.replace(temp, path)

@@ -80,7 +80,7 @@ def refresh(exp: Path) -> None:
     write has seen the modules of all the others, without a lock.
     """
     index = exp / '__init__.py'
-    while True:
+    for _ in range(100):
         text = index_text(on_disk(exp))
         if same_text(read_text(index), text):
             return

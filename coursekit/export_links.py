@@ -23,11 +23,10 @@ class Shelf:
         self.exp, self.known, self.texts, self.gone = exp, names, texts, set(gone)
 
     def exists(self, module: str) -> bool:
-        if module in self.known:
-            return True
-        return module not in self.gone and ((self.exp / f'{module}.py').exists()
-                                            or (self.exp / module).is_dir()
-                                            or self.has_notebook(module))
+        if module in self.known or module in self.gone:
+            return module in self.known
+        there = (self.exp / f'{module}.py').exists() or (self.exp / module).is_dir()
+        return there or self.has_notebook(module)
 
     def has_notebook(self, module: str) -> bool:
         "Is there a notebook that just was not exported yet?"

@@ -17,6 +17,8 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ADDING = {'overload', 'register', 'setter', 'getter', 'deleter', 'dispatch', 'typedispatch',
           'patch',
           'patch_to'}
+UNSURE = ('is defined on some paths only, and where it is not, `import *` fails: define it on '
+          'every path, or begin its name with _')
 PATCHING = {'patch', 'patch_to'}
 
 
@@ -53,9 +55,7 @@ def define(blocks: list[Block]) -> tuple[dict[str, Defined], list[Problem]]:
                     new.sure = new.sure or bool(old and old.binding.sure)
                     found[name] = Defined(block, new)
         problems += declared_all(block)
-    problems += [d.block.problem(d.binding.line, f'`{name}` is defined on some paths only, and '
-                                                 'where it is not, `import *` fails: define it on '
-                                                 'every path, or begin its name with _')
+    problems += [d.block.problem(d.binding.line, f'`{name}` {UNSURE}')
                  for name, d in found.items() if is_public(name, d) and not d.binding.sure]
     return found, problems
 
@@ -70,9 +70,10 @@ def is_public(name: str, d: Defined) -> bool:
 
 def at_odds(old: Defined, new: Binding, block: Block) -> str | None:
     "Why a name may not be bound again in another cell; None where it may."
-    if old.block is block or new.adds or new.name.startswith('_') or not (old.binding.own
-                                                                          or new.own):
+    if old.block is block or new.adds or new.name.startswith('_'):
         return None
+    if not old.binding.own and not new.own:
+        return None  # imported twice
     did, does = ('defines' if b.own else 'imports' for b in (old.binding, new))
     cell = f'cell {old.block.cell.number} (#{old.block.cell.id})'
     if did == does:
@@ -83,9 +84,9 @@ def at_odds(old: Defined, new: Binding, block: Block) -> str | None:
 
 def declared_all(block: Block) -> list[Problem]:
     "Assignments to `__all__`, which is ours to write."
-    return [block.problem(n.lineno, 'sets `__all__`, which the exporter writes: begin a name with '
-                                    '_ to keep it out')
-            for n in (ast.walk(block.tree) if '__all__' in block.text else ())
+    message = 'sets `__all__`, which the exporter writes: begin a name with _ to keep it out'
+    nodes = ast.walk(block.tree) if '__all__' in block.text else ()
+    return [block.problem(n.lineno, message) for n in nodes
             if isinstance(n, ast.Name) and n.id == '__all__' and not isinstance(n.ctx, ast.Load)]
 
 
@@ -101,9 +102,9 @@ def effect(node: ast.stmt) -> dict[str, Binding]:
         return {n: Binding(n, node.lineno, own=False) for n in names}
     if kind is ast.Assign or kind is ast.AnnAssign and node.value:
         targets = node.targets if kind is ast.Assign else [node.target]
-        return assigned([*targets, node.value],
-                        node) | {n: Binding(n, node.lineno, adds=mentions(node.value, n))
-                                                         for t in targets for n in stored(t)}
+        named = {n: Binding(n, node.lineno, adds=mentions(node.value, n))
+                 for t in targets for n in stored(t)}
+        return assigned([*targets, node.value], node) | named
     if kind.__name__ == 'TypeAlias':
         return one(Binding(node.name.id, node.lineno))
     if kind is ast.If:

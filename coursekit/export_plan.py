@@ -13,6 +13,7 @@ from coursekit.export_files import read_text, same_text
 from coursekit.export_module import VERSION, Module, entries, has_future, read, render
 from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load, sort_key
 
+LATE = '`from __future__` imports belong into the first export cell, above all else'
 CELL_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 
 
@@ -64,8 +65,10 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        course = self.notebook.raw.get('metadata', {}).get('course')
-        return (course.get('title') if isinstance(course, dict) else None) or self.notebook.title
+        metadata = self.notebook.raw.get('metadata')
+        course = metadata.get('course') if isinstance(metadata, dict) else None
+        title = course.get('title') if isinstance(course, dict) else None
+        return title if title and isinstance(title, str) else self.notebook.title
 
     def rendered(self) -> str:
         return render(self.notebook.path.name, self.title, self.names, self.parts, self.entries)
@@ -176,7 +179,7 @@ def check(course: Course, trust: bool) -> None:
     for c in course.chapters:
         c.problems += [p for cell in c.notebook.cells
                        if (p := export_cells.near_miss(cell))] + odd_ids(c)
-    course.problems += numbering(course)
+    course.problems += numbering(course) + [p for c in course.exporting() for p in odd_name(c)]
     chapters = course.exporting()
     doubtful = unproven(course, chapters) if trust else set(chapters)
     for c in chapters:
@@ -219,13 +222,13 @@ def unacceptable(c: Chapter) -> list[Problem]:
         compile(c.rendered(), c.label, 'exec', dont_inherit=True)
         return []
     except SyntaxError as e:
-        late = [b.problem(None, '`from __future__` imports belong into the first export cell, '
-                                'above all else')
-                for i, b in enumerate(c.blocks) if has_future(b.text)
-                and '__future__' in (e.msg or '')]
-        return [p for b in c.blocks if (p := export_cells.compiles(b))] or late[-1:] or [
-            c.blocks[0].problem(None, f'the cells make no module when put together: {e.msg} '
-                                      f'({c.label}, line {e.lineno})')]
+        if told := [p for b in c.blocks if (p := export_cells.compiles(b))]:
+            return told
+        future = [b for b in c.blocks if has_future(b.text) and '__future__' in (e.msg or '')]
+        if future:
+            return [future[-1].problem(None, LATE)]
+        message = f'the cells make no module when put together: {e.msg} (line {e.lineno} of it)'
+        return [c.blocks[0].problem(None, message)]
 
 
 def odd_ids(c: Chapter) -> list[Problem]:
@@ -233,28 +236,37 @@ def odd_ids(c: Chapter) -> list[Problem]:
     seen, problems = {}, []
     for b in c.blocks:
         if not isinstance(b.cell.id, str) or not CELL_ID.fullmatch(b.cell.id):
-            problems.append(Problem(b.cell, None, 'its id is not 1 to 64 letters, digits, - and '
-                                                  '_, as Jupyter makes them'))
+            message = 'its id is not 1 to 64 letters, digits, - and _, as Jupyter makes them'
         elif b.cell.id in seen:
-            problems.append(Problem(b.cell, None, f'has the same id as cell {seen[b.cell.id]}: '
-                                                  'save the notebook in Jupyter, which gives it a '
-                                                  'new one'))
-        seen.setdefault(b.cell.id, b.cell.number)
+            message = (f'has the same id as cell {seen[b.cell.id]}: save the notebook in Jupyter, '
+                       'which gives it a new one')
+        else:
+            seen[b.cell.id] = b.cell.number
+            continue
+        problems.append(Problem(b.cell, None, message))
     return problems
+
+
+def odd_name(c: Chapter) -> list[str]:
+    "A notebook's name that cannot be told in a module."
+    name = c.notebook.path.name
+    if name.isprintable() and not set('"\\') & set(name):
+        return []
+    return [f'{name!r}: a notebook that exports cannot have quotes, backslashes or control '
+            'characters in its name']
 
 
 def numbering(course: Course) -> list[str]:
     "Notebooks that share a number, and notebooks without one that have something to export."
     problems, first = [], {}
+    meant = {c.notebook.path.name for c in course.chapters}
     for path in course.listing:
         key = sort_key(path)[:3]
         other = first.setdefault(key, path) if key[0] == 0 else path
-        if other != path and (course.whole
-                              or {path.name, other.name} & {c.notebook.path.name
-                                                            for c in course.chapters}):
+        if other != path and (course.whole or meant & {path.name, other.name}):
             problems.append(f'{other.name} and {path.name} have one number, so both would be '
                             f'exp/nb_{path.name.partition("_")[0]}.py: give one of them another')
-    problems += [f'{c.notebook.path.name}: has export cells but no number: a name such as '
-                 f'07_{c.notebook.path.name} says which module they go '
-                 'to' for c in course.exporting() if not c.notebook.number]
+    nameless = [c.notebook.path.name for c in course.exporting() if not c.notebook.number]
+    problems += [f'{name}: has export cells but no number: a name such as 07_{name} says which '
+                 'module they go to' for name in nameless]
     return problems

@@ -34,8 +34,8 @@ def bring_back(course: Course, force: bool = False) -> dict:
             edits = edited_cells(c, force) if c.edited and c.old else {}
             if edits:
                 texts[c.notebook.path] = text = with_sources(read_text(c.notebook.path), edits)
-                course.chapters[i] = chapter(notebook.parse(json.loads(text), c.notebook.path),
-                                             course.root)
+                changed = notebook.parse(json.loads(text), c.notebook.path)
+                course.chapters[i] = chapter(changed, course.root)
         except CourseError as e:
             problems.append(str(e))
     problems += [f'exp/{p.name} was edited by hand, but the notebook it came from '
@@ -83,8 +83,8 @@ def cell_for(c: Chapter, id: str, hashed: str, text: str) -> Block:
     if has_ids(c):
         if named:
             return named[0]
-        state = 'is no longer an export cell' if any(x.id == id
-                                                     for x in c.notebook.cells) else 'is gone'
+        there = any(x.id == id for x in c.notebook.cells)
+        state = 'is no longer an export cell' if there else 'is gone'
         raise CourseError(f'{c.label}: the block of cell #{id} was edited, but in '
                           f'{c.notebook.path.name} that cell {state}: take the edit over by hand, '
                           'then export with --force')

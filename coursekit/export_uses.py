@@ -33,14 +33,14 @@ def missing(notebook: Notebook, blocks: list[Block], stars: list[set]) -> list[P
         for node, used in statements:
             later += [(block, node, n, line) for n, line in used.later.items()]
             for name, line in used.now.items():
-                if not known(name, there) and name not in used.binds and not foreseen(node, name):
-                    problems.append(block.problem(line,
-                                                  absent(notebook, blocks, block, name, providers)))
+                if not known(name, there | used.binds) and not foreseen(node, name):
+                    message = absent(notebook, blocks, block, name, providers)
+                    problems.append(block.problem(line, message))
             there = (there | used.binds) - set(deleted(node))
     for block, node, name, line in later:
         if not known(name, there) and not foreseen(node, name):
-            problems.append(block.problem(line, gone(name) if name in providers
-                                          else undefined(notebook, blocks, name)))
+            message = gone(name) if name in providers else undefined(notebook, blocks, name)
+            problems.append(block.problem(line, message))
     return once(problems)
 
 
@@ -66,8 +66,8 @@ def foreseen(node: ast.stmt, name: str) -> bool:
 
 
 def catches(handler: ast.ExceptHandler) -> bool:
-    return handler.type is not None and any(isinstance(n, ast.Name) and n.id == 'NameError'
-                                            for n in ast.walk(handler.type))
+    nodes = ast.walk(handler.type) if handler.type else ()
+    return any(isinstance(n, ast.Name) and n.id == 'NameError' for n in nodes)
 
 
 def absent(notebook: Notebook, blocks: list[Block], block: Block, name: str,

@@ -70,6 +70,8 @@ def load(path) -> Notebook:
         raise CourseError(f'{path}: is a folder, not a notebook') from None
     except UnicodeDecodeError as e:
         raise CourseError(f'{path}: is not UTF-8 text (byte {e.start})') from None
+    except RecursionError:
+        raise CourseError(f'{path}: is JSON nested too deeply for a notebook') from None
     except json.JSONDecodeError as e:
         raise CourseError(f'{path}: is not valid JSON: {e.msg} at line {e.lineno}, column {e.colno}; '
                           'was it cut off, or is it in the middle of a merge?') from None
@@ -87,11 +89,13 @@ def parse(raw, path) -> Notebook:
     for i, c in enumerate(raw['cells'], 1):
         try:
             source, kind, meta = joined(c['source']), c['cell_type'], c.get('metadata') or {}
+            tags = list(meta.get('tags') or [])
         except (KeyError, TypeError, AttributeError):
-            raise CourseError(f'{path}: cell {i} has no source or no cell_type') from None
+            raise CourseError(f'{path}: cell {i} has no source or no cell_type, or its metadata is '
+                              'not what a notebook has') from None
         if kind == 'markdown':
             heading = last_heading(source) or heading
-        cells.append(Cell(i, c.get('id') or f'cell-{i}', kind, source, list(meta.get('tags') or []),
+        cells.append(Cell(i, c.get('id') or f'cell-{i}', kind, source, tags,
                           heading, meta, c.get('outputs') or []))
     m = NAME.match(path.name)
     title = next((h for c in cells if c.kind == 'markdown' and (h := first_heading(c.source))), '')

@@ -42,8 +42,8 @@ def test_a_module_has_header_names_and_marked_blocks(course):
         'nbs/02_net.ipynb → exp/nb_02.py · 1 name', 'nbs/03_prose.ipynb: nothing to export',
         '2 modules: 2 written, 0 unchanged']
     text = course.text('01')
-    assert ast.get_docstring(ast.parse(text)).startswith('Matrix multiplication\n\nExported from '
-                                                         'nbs/01_matmul.ipynb')
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring.startswith('Matrix multiplication\n\nExported from nbs/01_matmul.ipynb')
     assert ("\n__all__ = ['matmul']\n\n\n# %% 01_matmul.ipynb cell 2 #c2\nimport math\n\n\n"
             '# %% 01_matmul.ipynb cell 5 #c5\n') in text
     assert 'not exported' not in text and '#export' not in text
@@ -181,8 +181,7 @@ def test_what_does_not_change_is_not_touched(course):
     again = course.run_real()
     assert course.tree() == before
     assert again.stdout.splitlines()[-1] == '2 modules: 0 written, 2 unchanged'
-    course.write('02_net', 'md:# Networks', '#| export\nfrom exp.nb_01 import matmul\n\nclass '
-                                            'Net: y = 1')
+    course.write('02_net', 'md:# Networks', '#export\nclass Net: y = 1')
     assert course.run_real().stdout.splitlines()[-1] == '2 modules: 1 written, 1 unchanged'
     after = course.tree()
     assert {n for n in after if after[n] != before[n]} == {'nbs/02_net.ipynb', 'exp/nb_02.py'}
@@ -341,63 +340,58 @@ def test_a_terminal_without_arrows(course):
 def bad(course):
     "Each kind of bad input: what makes it, and what the message must say."
     nbs = course.root / 'nbs'
+    def write(*sources, name='05_bad'):
+        return lambda: course.write(name, *sources)
+
+    def text(text):
+        return lambda: (nbs / '05_bad.ipynb').write_bytes(text)
+
+    def lone_surrogate():
+        path = course.write('05_bad', '#export\nx = 1')
+        path.write_text(path.read_text().replace('x = 1', 'x = \\"\\ud800\\"'))
     return {
-        'syntax': (lambda: course.write('05_bad', 'md:# Title', 'x', '#export\nx = 1\ndef f(:\n   '
-                                                                     ' pass'),
+        'syntax': (write('md:# Title', 'x', '#export\nx = 1\ndef f(:\n    pass'),
                    ['05_bad.ipynb cell 3 (#c3), under "Title", line 3: syntax error', 'def f(:']),
-        'magic': (lambda: course.write('05_bad', '#export\nimport os\n%time os.getcwd()'),
+        'magic': (write('#export\nimport os\n%time os.getcwd()'),
                   ['05_bad.ipynb cell 1 (#c1), line 3: `%time os.getcwd()` is IPython']),
-        'shell': (lambda: course.write('05_bad', '#export\nfiles = !ls'), ['cell 1 (#c1), line 2: '
-                                                                           '`files = !ls` is '
-                                                                           'IPython']),
-        'misspelt': (lambda: course.write('05_bad', 'x', '#exprot\ny = 1'),
+        'shell': (write('#export\nfiles = !ls'),
+                  ['cell 1 (#c1), line 2: `files = !ls` is IPython']),
+        'misspelt': (write('x', '#exprot\ny = 1'),
                      ['05_bad.ipynb cell 2 (#c2), line 1: `#exprot`', 'did you mean `#export`']),
-        'same number': (lambda: course.write('02_other', 'x = 1'),
+        'same number': (write('x = 1', name='02_other'),
                         ['02_net.ipynb and 02_other.ipynb have one number']),
-        'same number, other spelling': (lambda: course.write('2_other', 'x = 1'),
-                                        ['have one number']),
-        'same name': (lambda: course.write('05_bad', '#export\ndef matmul(): pass'), [
-        '05_bad.ipynb cell 1 (#c1), line 2: exports `matmul`',
-        '01_matmul.ipynb cell 5 (#c5), under "Loops"']),
-        'corrupt': (lambda: (nbs / '05_bad.ipynb').write_text('{"cells": ['),
-                    ['05_bad.ipynb: is not valid JSON', 'line 1, column']),
-        'empty file': (lambda: (nbs / '05_bad.ipynb').write_text(''), ['05_bad.ipynb: is not '
-                                                                       'valid JSON']),
-        'not a notebook': (lambda: (nbs / '05_bad.ipynb').write_text('[]'),
-                           ['05_bad.ipynb', 'no notebook']),
-        'an old notebook': (
-            lambda: (nbs / '05_bad.ipynb').write_text('{"nbformat": 3, "worksheets": []}'),
-            ['version 3']),
-        'latin-1': (lambda: (nbs / '05_bad.ipynb').write_bytes(b'{"cells": ["\xe9"]}'),
-                    ['05_bad.ipynb: is not UTF-8']),
-        'undefined': (lambda: course.write('05_bad', 'import os', '#export\ndef f(): return '
-                                                                  'os.getcwd()'), [
-        '05_bad.ipynb cell 2 (#c2), line 2: `os` is used',
-        'cell 1 (#c1) does, but has no `#export`']),
-        'no number': (lambda: course.write('intro', '#export\nx = 1'), ['intro.ipynb: has export '
-                                                                        'cells but no number']),
-        'one id twice': (lambda: course.write('05_bad', cell('#export\nx = 1', id='a'),
-                                              cell('#export\ny = 1', id='a')),
+        'same number, other spelling': (write('x = 1', name='2_other'), ['have one number']),
+        'same name': (write('#export\ndef matmul(): pass'),
+                      ['05_bad.ipynb cell 1 (#c1), line 2: exports `matmul`',
+                       '01_matmul.ipynb cell 5 (#c5), under "Loops"']),
+        'corrupt': (text(b'{"cells": ['), ['05_bad.ipynb: is not valid JSON', 'line 1, column']),
+        'empty file': (text(b''), ['05_bad.ipynb: is not valid JSON']),
+        'not a notebook': (text(b'[]'), ['05_bad.ipynb', 'no notebook']),
+        'an old notebook': (text(b'{"nbformat": 3, "worksheets": []}'), ['version 3']),
+        'latin-1': (text(b'{"cells": ["\xe9"]}'), ['05_bad.ipynb: is not UTF-8']),
+        'undefined': (write('import os', '#export\ndef f(): return os.getcwd()'),
+                      ['05_bad.ipynb cell 2 (#c2), line 2: `os` is used',
+                       'cell 1 (#c1) does, but has no `#export`']),
+        'no number': (write('#export\nx = 1', name='intro'),
+                      ['intro.ipynb: has export cells but no number']),
+        'one id twice': (write(cell('#export\nx = 1', id='a'), cell('#export\ny = 1', id='a')),
                          ['cell 2 (#a)', 'same id as cell 1']),
-        'an odd id': (lambda: course.write('05_bad', cell('#export\nx = 1', id='a b')), ['its id']),
-        'a folder': (lambda: (nbs / '05_bad.ipynb').mkdir(), ['05_bad.ipynb', 'is a folder']),
-        'half a character': (lambda: course.write('05_bad', '#export\nx = 1').write_text(
-            course.nb('05_bad').read_text().replace('x = 1', 'x = \\"\\ud800\\"')),
-            ['05_bad.ipynb cell 1 (#c1)', 'surrogate']),
+        'an odd id': (write(cell('#export\nx = 1', id='a b')), ['its id']),
+        'a folder': ((nbs / '05_bad.ipynb').mkdir, ['05_bad.ipynb', 'is a folder']),
+        'half a character': (lone_surrogate, ['05_bad.ipynb cell 1 (#c1)', 'surrogate']),
     }
 
 
-KINDS = ([
+KINDS = [
     'syntax', 'magic', 'shell', 'misspelt', 'same number', 'same number, other spelling',
     'same name', 'corrupt', 'empty file', 'not a notebook', 'an old notebook', 'latin-1',
-    'undefined', 'no number', 'one id twice', 'an odd id', 'a folder', 'half a character'])
+    'undefined', 'no number', 'one id twice', 'an odd id', 'a folder', 'half a character']
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_bad_input_is_told_and_nothing_is_written(course, kind):
     export(root=course.root)
-    course.write('01_matmul', *MATMUL[:4], '#export\ndef matmul(): "changed, and must not be '
-                                           'written"')
+    course.write('01_matmul', *MATMUL[:4], '#export\ndef matmul(): "must not be written"')
     make, messages = bad(course)[kind]
     make()
     before = course.tree()
@@ -406,6 +400,54 @@ def test_bad_input_is_told_and_nothing_is_written(course, kind):
     for message in messages:
         assert message in done.stderr
     assert course.tree() == before
+
+
+KEYS = ['cells', 'metadata', 'source', 'cell_type', 'id', 'tags', 'course', 'title', 'outputs',
+        'nbformat']
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(['', 'x', '#export\nx = 1']),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
+        st.sampled_from(KEYS), inner, max_size=3), max_leaves=6)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_notebook_that_is_odd_in_any_place_is_exported_or_told(tmp_path_factory, data):
+    course = Course(tmp_path_factory.mktemp('c'))
+    path = course.write('01_a', 'md:# Title', '#export\nx = 1', 'y = 2',
+                        metadata={'course': {'title': 'T'}})
+    raw = json.loads(path.read_text())
+    at = raw
+    for _ in range(data.draw(st.integers(0, 3))):
+        inner = list(at.values()) if isinstance(at, dict) else at
+        inner = [v for v in inner if isinstance(v, (dict, list)) and v]
+        at = data.draw(st.sampled_from(inner)) if inner else at
+    at[data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))] = \
+        data.draw(junk)
+    path.write_text(json.dumps(raw))
+    for options in ({}, {'check': True}, {'update': True}):
+        try:
+            export(root=course.root, **options)
+        except CourseError as e:
+            assert '01_a.ipynb' in str(e)
+            break
+
+
+def test_a_notebook_nested_without_end(course):
+    (course.root / 'nbs' / '05_deep.ipynb').write_text('[' * 100_000)
+    done = course.run()
+    assert done.returncode == 1 and '05_deep.ipynb: is JSON nested too deeply' in done.stderr
+
+
+def test_a_name_that_no_docstring_can_hold(course):
+    course.write('05_a"""b', '#export\nx = 1')
+    assert 'quotes, backslashes' in course.run().stderr
+
+
+def test_a_folder_where_the_module_should_be(course):
+    course.module('01').mkdir(parents=True)
+    done = course.run()
+    assert done.returncode == 1 and 'nb_01.py' in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_every_kind_of_bad_input_is_tried(course):
@@ -538,11 +580,10 @@ def test_an_index_out_of_a_merge_is_made_anew(course):
     course.run()
     index = course.exp / '__init__.py'
     right = index.read_text()
+    ours, theirs = '<<<<<<< a\nnb_02   N\n=======\n', 'nb_02   M\n>>>>>>> b'
     for wrong in (right.replace("'Net'", "'Net', 'Other'"),
-                  right.replace('nb_02   Networks', '<<<<<<< a\nnb_02   N\n=======\nnb_02   '
-                                                    'M\n>>>>>>> b'),
-                  right.replace("    'nb_02'", "<<<<<<< a\n=======\n    'nb_03': 1,\n>>>>>>> b\n  "
-                                               "  'nb_02'")):
+                  right.replace('nb_02   Networks', ours + theirs),
+                  right.replace("    'nb_02'", "<<<<<<< a\n=======\n>>>>>>> b\n    'nb_02'")):
         assert wrong != right
         index.write_text(wrong)
         assert course.run('--check').returncode == 1
@@ -647,14 +688,14 @@ def test_check_of_named_notebooks_looks_at_those_only(course):
     assert course.run('--check', 'nbs/02_net.ipynb').returncode == 1
 
 
-@given(st.lists(st.lists(st.sampled_from([
-    'a = 1', 'def f(): return a', 'import os', '# words', 'b: int = 2', 'class C: pass',
-    '_x = 3', '']),
-                         unique=True, max_size=4), min_size=1, max_size=3, unique_by=tuple))
+SOME = st.sampled_from(['a = 1', 'def f(): return a', 'import os', '# words', 'b: int = 2',
+                        'class C: pass', '_x = 3', ''])
+
+
+@given(st.lists(st.lists(SOME, unique=True, max_size=4), min_size=1, max_size=3, unique_by=tuple))
 @settings(max_examples=25, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_after_an_export_the_check_is_clean_and_a_second_export_changes_nothing(tmp_path_factory,
-                                                                                cells):
+def test_an_export_is_clean_and_a_second_one_changes_nothing(tmp_path_factory, cells):
     course = Course(tmp_path_factory.mktemp('c'))
     lines = list(dict.fromkeys(line for c in cells for line in c))
     if 'def f(): return a' in lines and 'a = 1' not in lines:

@@ -117,8 +117,8 @@ def test_any_cell_is_exported_prose_or_told_about(source):
     if b:
         above, rest = b.text[:len(b.above)], b.text[len(b.above):]
         assert above + b.directive + rest == source
-        assert b.directive.strip().lower().replace(' ',
-                                                   '').replace('\t', '') in ('#export', '#|export')
+        directive = ''.join(b.directive.lower().split())
+        assert directive in ('#export', '#|export')
     near_miss(cell)
 
 

@@ -132,8 +132,8 @@ def test_text_written_below_the_last_block_belongs_to_it(course):
 
 
 def test_text_written_between_blocks_belongs_to_the_one_above(course):
-    course.edit('02', '\n\n\n# %% 02_net.ipynb cell 6', '\n\n\ndef h(): return f(1)\n\n\n# %% '
-                                                        '02_net.ipynb cell 6')
+    below = '\n\n\n# %% 02_net.ipynb cell 6'
+    course.edit('02', below, '\n\n\ndef h(): return f(1)' + below)
     export(root=course.root, update=True)
     assert course.sources('02_net')[3].endswith('return math.sqrt(n)\n\n\ndef h(): return f(1)')
 
@@ -203,15 +203,15 @@ def test_edits_that_cannot_go_back(course, edit, messages):
 def test_all_that_is_in_the_way_is_told(course):
     course.edit('02', '# %% 02_net.ipynb cell 4 #c4\n', '')
     course.edit('01', '"""other', '"""another')
-    told = fails(course, 'exp/nb_02.py: the block of cell #c4', 'exp/nb_01.py: its docstring was '
-                                                                'edited')
+    told = fails(course, 'exp/nb_02.py: the block of cell #c4',
+                 'exp/nb_01.py: its docstring was edited')
     assert len(told.splitlines()) == 2
 
 
 @pytest.mark.parametrize('cells, message', [
     ([*CELLS[:3], *CELLS[4:]], 'is gone'),
-    ([*CELLS[:3], CELLS[3].replace('#| export', '# no more'), *CELLS[4:]], 'is no longer an export '
-                                                                           'cell')])
+    ([*CELLS[:3], CELLS[3].replace('#| export', '# no more'), *CELLS[4:]],
+     'is no longer an export cell')])
 def test_the_cell_is_gone_from_the_notebook(course, cells, message):
     course.edit('02', 'math.sqrt(n)', 'math.sqrt(2 * n)')
     course.write('02_net',
@@ -245,8 +245,8 @@ def test_notebooks_without_ids(course):
 
 
 def test_git_conflict_markers_are_refused(course):
-    course.edit('02', '    return f(n) + 1', '<<<<<<< ours\n    return f(n) + 1\n=======\n    '
-                                             'return f(n) + 2\n>>>>>>> theirs')
+    line = '    return f(n) + 1'
+    course.edit('02', line, f'<<<<<<< ours\n{line}\n=======\n{line}2\n>>>>>>> theirs')
     fails(course, '02_net.ipynb cell 6 (#c6)', 'syntax error')
 
 
@@ -319,8 +319,9 @@ def test_odd_but_valid_json_is_kept(course):
     export(root=course.root)
     course.edit('03', 'y = 2', 'y = 3')
     export(root=course.root, update=True)
-    assert course.nb('03_odd').read_text() == text.replace('[ "#export\\n" ,"x = 1\\n", "y = 2" ]',
-                                                           '[ "#export\\n", "x = 1\\n", "y = 3" ]')
+    expected = text.replace('[ "#export\\n" ,"x = 1\\n", "y = 2" ]',
+                            '[ "#export\\n", "x = 1\\n", "y = 3" ]')
+    assert course.nb('03_odd').read_text() == expected
 
 
 jsons = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
@@ -354,16 +355,14 @@ texts = lines.map(lambda ls: '\n'.join(f'# {line}' for line in ls)) | lines.map(
     + '"""').map(lambda t: t.replace('s =', '_s ='))
 
 
-@given(st.lists(st.tuples(texts, texts,
-                          st.sampled_from(['#export\n', '\n# export\n', '#|export\r\n'])),
-                          min_size=1, max_size=4), st.data())
+directives = st.sampled_from(['#export\n', '\n# export\n', '#|export\r\n'])
+MARKER = '# %% 01_a.ipynb cell 1 #c1'
+
+
+@given(st.lists(st.tuples(texts, texts, directives), min_size=1, max_size=4), st.data())
 @settings(max_examples=40, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example([
-    ('# %% 01_a.ipynb cell 1 #c1', 'x = 1', '#export\n'),
-    ('_s = """\n# %% 01_a.ipynb cell '
-                                                                 '1 #c1\n"""', '', '#export\n')],
-                                                                 None)
+@example([(MARKER, 'x = 1', '#export\n'), (f'_s = """\n{MARKER}\n"""', '', '#export\n')], None)
 def test_round_trip_from_notebook_to_module_and_back(tmp_path_factory, cells, data):
     "Whatever a cell is edited to in the module is what the notebook holds afterwards."
     course = Course(tmp_path_factory.mktemp('c'))
@@ -373,8 +372,8 @@ def test_round_trip_from_notebook_to_module_and_back(tmp_path_factory, cells, da
     which = [True] * len(cells) if data is None else [data.draw(st.booleans()) for _ in cells]
     at = 0
     for i, ((old, new, directive), edit) in enumerate(zip(cells, which), 2):
-        at = text.index(f'# %% 01_a.ipynb cell {i} #c{i}\n', at) + len(f'# %% 01_a.ipynb cell {i} '
-                                                                       f'#c{i}\n')
+        marker = f'# %% 01_a.ipynb cell {i} #c{i}\n'
+        at = text.index(marker, at) + len(marker)
         at += directive.startswith('\n')
         assert text.startswith(old, at)
         if edit:
