@@ -43,7 +43,7 @@ def contestants(root: Path, jobs: int, fast: bool) -> dict:
     if bin := peers():
         python = str(bin / 'python')
         pytest = [python, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--nbmake', 'nbs']
-        found['nbdev-test'] = [str(bin / 'nbdev-test'), '--n_workers', str(jobs), '--path', 'nbs']
+        found['nbdev-test'] = [str(bin / 'nbdev-test'), '--n-workers', str(jobs), 'nbs']
         found[f'nbmake -n {jobs}'] = [*pytest, '-n', str(jobs)]
         found['bare nbclient'] = [python, '-c', BARE, *paths]
         found['nbmake'] = pytest
