@@ -1,5 +1,4 @@
-"""Make modules of a course's notebooks: cells of nbs/02_x.ipynb marked `#export` go to
-exp/nb_02.py.
+"""Make modules from a course's notebooks: nbs/02_x.ipynb → exp/nb_02.py.
 
     python notebook2script.py                     export every notebook of the course
     python notebook2script.py nbs/02_x.ipynb …    export these only
@@ -11,7 +10,9 @@ A cell is exported when its first line is `#export` (or `# export`, `#|export`, 
 text goes into the module unchanged, below a line that says which cell it came from. The module's
 `__all__` lists the public names it defines. Nothing is written unless every cell to be exported
 can be read, every name it uses is defined or imported in an export cell, and no other chapter
-exports the same name. A module that would not change is not touched.
+exports the same name. A module that would not change is not touched. (A name that is made in a way
+no reader of the text can see, as by `globals()['x'] = …`, is declared by a line `x: type`; names are
+not checked in a module that has an `import *` from outside the course.)
 
 Options:
     --root DIR   the course: the folder that holds nbs/ and exp/. Without it, the nearest one at or

@@ -1,11 +1,15 @@
 """Checks that need more than one cell, or more than one chapter."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from coursekit.export_cells import Problem
 from coursekit.export_links import Shelf, linked
 from coursekit.export_plan import Chapter, Course, chapter, parse
-from coursekit.notebook import CourseError, load
+from coursekit.notebook import CourseError, load, sort_key
+
+CELL_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 
 
 def check_links(course: Course, chapters: list[Chapter]) -> None:
@@ -63,3 +67,46 @@ def place(c: Chapter, name: str):
         parse(c)
         c.problems = kept
     return c.defined.get(name)
+
+
+# ---- names and numbers of notebooks and cells
+
+def odd_ids(c: Chapter) -> list[Problem]:
+    "Cell ids that cannot be used to find the cell again."
+    seen, problems = {}, []
+    for b in c.blocks:
+        if not isinstance(b.cell.id, str) or not CELL_ID.fullmatch(b.cell.id):
+            message = 'its id is not 1 to 64 letters, digits, - and _, as Jupyter makes them'
+        elif b.cell.id in seen:
+            message = (f'has the same id as cell {seen[b.cell.id]}: save the notebook in Jupyter, '
+                       'which gives it a new one')
+        else:
+            seen[b.cell.id] = b.cell.number
+            continue
+        problems.append(Problem(b.cell, None, message))
+    return problems
+
+
+def odd_name(c: Chapter) -> list[str]:
+    "A notebook's name that cannot be told in a module."
+    name = c.notebook.path.name
+    if name.isprintable() and not set('"\\') & set(name):
+        return []
+    return [f'{name!r}: a notebook that exports cannot have quotes, backslashes or control '
+            'characters in its name']
+
+
+def numbering(course: Course) -> list[str]:
+    "Notebooks that share a number, and notebooks without one that have something to export."
+    problems, first = [], {}
+    meant = {c.notebook.path.name for c in course.chapters}
+    for path in course.listing:
+        key = sort_key(path)[:3]
+        other = first.setdefault(key, path) if key[0] == 0 else path
+        if other != path and (course.whole or meant & {path.name, other.name}):
+            problems.append(f'{other.name} and {path.name} have one number, so both would be '
+                            f'exp/nb_{path.name.partition("_")[0]}.py: give one of them another')
+    nameless = [c.notebook.path.name for c in course.exporting() if not c.notebook.number]
+    problems += [f'{name}: has export cells but no number: a name such as 07_{name} says which '
+                 'module they go to' for name in nameless]
+    return problems

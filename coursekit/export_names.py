@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from coursekit.export_cells import Block, Problem
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# decorators by which a second def adds to the first, or to a class, rather than replacing it
+# decorators by which a second def adds to the first, or to a class, rather than replacing it; one
+# with a class's name does so too
 ADDING = {'overload', 'register', 'setter', 'getter', 'deleter', 'dispatch', 'typedispatch',
           'patch',
           'patch_to'}
@@ -128,7 +129,8 @@ def definition(node) -> Binding:
     decorators = {d.attr if isinstance(d, ast.Attribute) else getattr(d, 'id', '')
                   for d in (getattr(d, 'func', d) for d in node.decorator_list)}
     above = [*node.decorator_list, *getattr(node, 'bases', ())]
-    adds = bool(decorators & ADDING) or any(mentions(n, node.name) for n in above)
+    adds = (bool(decorators & ADDING) or any(d[:1].isupper() for d in decorators)
+            or any(mentions(n, node.name) for n in above))
     return Binding(node.name, node.lineno, own=not decorators & PATCHING, adds=adds)
 
 

@@ -11,10 +11,9 @@ from coursekit import export_cells
 from coursekit.export_cells import Block, Problem
 from coursekit.export_files import read_text, same_text
 from coursekit.export_module import VERSION, Module, entries, has_future, read, render
-from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load, sort_key
+from coursekit.notebook import CourseError, Notebook, course_notebooks, find_root, load
 
 LATE = '`from __future__` imports belong into the first export cell, above all else'
-CELL_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
 
 
 class ExportError(CourseError):
@@ -175,7 +174,7 @@ def settle(course: Course, trust: bool = True) -> None:
 
 def check(course: Course, trust: bool) -> None:
     "Find the names, the text and the problems of each chapter."
-    from coursekit.export_checks import check_links, clashes
+    from coursekit.export_checks import check_links, clashes, numbering, odd_ids, odd_name
     for c in course.chapters:
         c.problems += [p for cell in c.notebook.cells
                        if (p := export_cells.near_miss(cell))] + odd_ids(c)
@@ -229,44 +228,3 @@ def unacceptable(c: Chapter) -> list[Problem]:
             return [future[-1].problem(None, LATE)]
         message = f'the cells make no module when put together: {e.msg} (line {e.lineno} of it)'
         return [c.blocks[0].problem(None, message)]
-
-
-def odd_ids(c: Chapter) -> list[Problem]:
-    "Cell ids that cannot be used to find the cell again."
-    seen, problems = {}, []
-    for b in c.blocks:
-        if not isinstance(b.cell.id, str) or not CELL_ID.fullmatch(b.cell.id):
-            message = 'its id is not 1 to 64 letters, digits, - and _, as Jupyter makes them'
-        elif b.cell.id in seen:
-            message = (f'has the same id as cell {seen[b.cell.id]}: save the notebook in Jupyter, '
-                       'which gives it a new one')
-        else:
-            seen[b.cell.id] = b.cell.number
-            continue
-        problems.append(Problem(b.cell, None, message))
-    return problems
-
-
-def odd_name(c: Chapter) -> list[str]:
-    "A notebook's name that cannot be told in a module."
-    name = c.notebook.path.name
-    if name.isprintable() and not set('"\\') & set(name):
-        return []
-    return [f'{name!r}: a notebook that exports cannot have quotes, backslashes or control '
-            'characters in its name']
-
-
-def numbering(course: Course) -> list[str]:
-    "Notebooks that share a number, and notebooks without one that have something to export."
-    problems, first = [], {}
-    meant = {c.notebook.path.name for c in course.chapters}
-    for path in course.listing:
-        key = sort_key(path)[:3]
-        other = first.setdefault(key, path) if key[0] == 0 else path
-        if other != path and (course.whole or meant & {path.name, other.name}):
-            problems.append(f'{other.name} and {path.name} have one number, so both would be '
-                            f'exp/nb_{path.name.partition("_")[0]}.py: give one of them another')
-    nameless = [c.notebook.path.name for c in course.exporting() if not c.notebook.number]
-    problems += [f'{name}: has export cells but no number: a name such as 07_{name} says which '
-                 'module they go to' for name in nameless]
-    return problems

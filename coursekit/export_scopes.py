@@ -128,8 +128,8 @@ class Scope:
         simple = isinstance(node.target, ast.Name)
         if not (simple and self.kind == 'function'):
             self.annotation(node.annotation)
-        if simple and not node.value:
-            return [] if self.kind == 'module' else self.bind(node.target.id)
+        if simple and not node.value:  # at the top level, a promise that the name will be there
+            return self.bind(node.target.id)
         return [n for n in (node.target, node.value) if n]
 
     def annotation(self, node) -> None:

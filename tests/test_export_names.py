@@ -96,7 +96,7 @@ def test_a_name_imported_and_defined_is_an_error(first, second):
     ('def f(): pass', '@f.register\ndef f(x: int): pass', ['f']),
     ('@overload\ndef f(x: int): pass', '@overload\ndef f(x: str): pass', ['f']),
     ('x = 1', 'x += 1', ['x']), ('def f(): pass\ndef f(): pass', 'y = 1', ['f', 'y']),
-    ('_ = 1', '_ = 2', []), ('import math', 'import math', []),
+    ('_ = 1', '_ = 2', []), ('def f(): pass', '@Normalize\ndef f(): pass', ['f']), ('import math', 'import math', []),
     ('for i in (): pass', 'for i in (): pass', []), ('t = 1\ndel t', 't = 2', ['t'])])
 def test_what_may_be_bound_twice(first, second, expected):
     assert names(first, second) == expected
@@ -184,6 +184,13 @@ def test_the_cell_that_has_the_name_but_is_not_exported_is_told(course):
         export([course.nb('01_a')])
     assert 'cell 1 (#c1) does, but has no `#export`' in str(e.value)
     assert 'cell 3 (#c3) does, but has no `#export`' in str(e.value)
+
+
+def test_a_name_made_out_of_sight_can_be_declared(course):
+    cells = "globals()['Made'] = type('Made', (), {})", 'def f(): return Made'
+    assert '`Made` is used' in problems(course, *cells)[0]
+    assert problems(course, 'Made: type\n' + cells[0], cells[1]) == []
+    assert "__all__ = ['f']" in course.text('01')
 
 
 def test_display_has_its_own_hint(course):
