@@ -10,9 +10,9 @@ A cell is exported when its first line is `#export` (or `# export`, `#|export`, 
 text goes into the module unchanged, below a line that says which cell it came from. The module's
 `__all__` lists the public names it defines. Nothing is written unless every cell to be exported
 can be read, every name it uses is defined or imported in an export cell, and no other chapter
-exports the same name. A module that would not change is not touched. (A name that is made in a way
-no reader of the text can see, as by `globals()['x'] = …`, is declared by a line `x: type`; names are
-not checked in a module that has an `import *` from outside the course.)
+exports the same name. A module that would not change is not touched. (A name that is made in a
+way no reader of the text can see, as by `globals()['x'] = …`, is declared by a line `x: type`;
+names are not checked in a module that has an `import *` from outside the course.)
 
 Options:
     --root DIR   the course: the folder that holds nbs/ and exp/. Without it, the nearest one at or
@@ -56,14 +56,14 @@ def notebook2script(*notebooks, root=None, check=False, update=False, watch=Fals
 
 def main():
     "The command line."
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors='replace')  # a terminal without arrows shall not stop an export
     arguments = sys.argv[1:]
     if {'-h', '--help', '-help'} & set(arguments):
         return print(__doc__.strip())
     sys.dont_write_bytecode |= '--check' in arguments
     notebooks, options = parsed(arguments)
     from coursekit.notebook import CourseError
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors='replace')  # a terminal without arrows shall not stop an export
     try:
         notebook2script(*notebooks, **options)
     except CourseError as e:
