@@ -146,6 +146,8 @@ def main():
     except CourseError as e:
         print(f'error: {e}', file=sys.stderr)
         status = [1]
+    except KeyboardInterrupt:
+        status = [130]
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = [1]

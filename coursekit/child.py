@@ -26,7 +26,7 @@ from jupyter_client.session import Session
 from traitlets.config import Config
 
 from . import channel
-from .frames import describe
+from .frames import last
 from .judge import complaint
 
 
@@ -227,7 +227,7 @@ async def cells(kernel, link: Link, job: dict):
         link.send(start=number)
         reply = await kernel.cell(number, source)
         reply.pop('user_expressions', None)
-        frames = describe(sys.last_value) if reply['status'] == 'error' else []
+        frames = last(reply['ename']) if reply['status'] == 'error' else []
         link.send(reply=reply, number=number, frames=frames)
         if complaint(reply, must_raise):
             break

@@ -95,6 +95,8 @@ async def tick(progress):
 
 def in_fresh_loop(main):
     "asyncio.run, also from inside a notebook, where a loop is running already."
+    if os.name == 'nt':  # zmq needs the kind of loop that can watch sockets
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
     try:
         asyncio.get_running_loop()
     except RuntimeError:

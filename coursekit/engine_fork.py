@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
 from . import channel
 from .outputs import text_of
@@ -24,6 +25,9 @@ def available() -> str:
     if sys.platform != 'linux':
         return f'the fork engine needs Linux, this is {sys.platform}'
     return ''
+
+
+START_LIMIT = 180  # seconds for the imports; a library that waits for something must not stop a run
 
 
 class CannotFork(Exception):
@@ -57,12 +61,16 @@ class ForkEngine:
         with theirs:
             self.parent = subprocess.Popen(
                 [sys.executable, '-Xfrozen_modules=off', '-m', 'coursekit.warm', str(theirs.fileno()), *self.modules],
-                env=env, cwd=self.folder, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+                env=env, cwd=self.folder, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.control = ours
         ours.setblocking(False)
         self.ready = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(ours.fileno(), self.heard)
-        state = await self.ready
+        try:
+            state = await asyncio.wait_for(self.ready, START_LIMIT)
+        except asyncio.TimeoutError:
+            state = {'unfit': f'importing the libraries took longer than {START_LIMIT} s', 'culprit': ''}
         self.refused = state['unfit']
         return state['culprit'] if any(m == state['culprit'] for m in self.modules) else ''
 
@@ -135,7 +143,7 @@ class ForkEngine:
             for read_end, _ in pipes:
                 os.close(read_end)
             self.exits.pop(number, None)
-            shutil.rmtree(folder, ignore_errors=True)
+            loop.run_in_executor(None, partial(shutil.rmtree, folder, ignore_errors=True))
 
     async def life(self, session: Session, reader: 'Reader', exited: asyncio.Future):
         "Until the child is gone; one that has told its end gets a moment for its exit handlers."

@@ -87,7 +87,8 @@ class KernelEngine:
             if PAST_PYTHON.search(cell.source):
                 await late_text(client, kernel, cell, index)
             wrong = complaint(client.reply, must_raise(cell)) or session.breach
-            frames = await last_frames(kernel) if wrong else []
+            failed = client.reply['status'] == 'error'
+            frames = await last_frames(kernel, client.reply['ename']) if wrong and failed else []
             if not session.cell_done(number, cell.outputs, client.reply, frames):
                 return
         session.completed = True
@@ -146,10 +147,11 @@ async def late_text(client, kernel, cell, index: int, wait=0.3):
         cell.outputs.append(result)
 
 
-async def last_frames(kernel) -> list:
+async def last_frames(kernel, ename: str) -> list:
     "Ask the kernel where its last exception came from; a kernel that cannot say is not waited for."
     import ast
-    ask = {'frames': '__import__("coursekit.frames", fromlist=["last"]).last()'}
+    ask = {'frames': '__import__("json").dumps(__import__("coursekit.frames", fromlist=["last"])'
+                     f'.last({ename!r}))'}
     try:
         msg_id = kernel.execute('', silent=True, store_history=False, user_expressions=ask)
         while True:

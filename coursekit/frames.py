@@ -10,9 +10,10 @@ from pathlib import Path
 KEEP = 12  # frames kept from the inner end; a recursion has a thousand
 
 
-def last() -> str:
-    "The frames of the last exception this process has shown, innermost last, as JSON."
-    return json.dumps(describe(sys.last_value))
+def last(ename: str) -> list[dict]:
+    "The frames of the exception this process has shown last, if that is of the type named `ename`."
+    exc = getattr(sys, 'last_value', None)  # a misspelt magic, for one, is shown without being kept
+    return describe(exc) if type(exc).__name__ == ename else []
 
 
 def describe(exc: BaseException) -> list[dict]:

@@ -128,26 +128,24 @@ def is_text(mime: str) -> bool:
     return mime.startswith('text/') or mime in ('image/svg+xml', 'application/javascript')
 
 
-def stored(raw: dict, outputs: dict[int, list], counts: dict[int, int]) -> dict:
-    """The notebook to save: `raw` with the given outputs and execution counts (by cell number).
+def stored(raw: dict, outputs: dict[int, list], counts: dict[int, int], keep=()) -> dict:
+    """The notebook to save: `raw` with new outputs and execution counts, by cell number.
 
-    Code cells that did not run lose old outputs only if they are empty; a skipped cell keeps what it had.
+    A code cell that was not run loses what it held, except the skipped ones, whose numbers are in `keep`.
     """
     nb = deepcopy(raw)
+    meta = nb.setdefault('metadata', {})
     for key in VOLATILE_NOTEBOOK:
-        nb.get('metadata', {}).pop(key, None)
-    nb.get('metadata', {}).get('language_info', {}).pop('version', None)
+        meta.pop(key, None)
+    meta.get('language_info', {}).pop('version', None)
     for number, cell in enumerate(nb['cells'], 1):
         cell['source'] = lines_of(text_of(cell['source']))
         for key in VOLATILE_CELL:
             cell.setdefault('metadata', {}).pop(key, None)
-        if cell['cell_type'] != 'code':
-            continue
-        if number in counts:
-            cell['execution_count'] = counts[number]
-            cell['outputs'] = [on_disk(numbered(out, counts[number])) for out in outputs.get(number, [])]
-        elif not text_of(cell['source']).strip():
-            cell['execution_count'], cell['outputs'] = None, []
+        if cell['cell_type'] == 'code' and number not in keep:
+            count = counts.get(number)
+            cell['execution_count'] = count
+            cell['outputs'] = [on_disk(numbered(out, count)) for out in outputs.get(number, [])]
     return nb
 
 

@@ -87,6 +87,13 @@ def unwanted(name: str, skip) -> str:
     return f'needs {name}: {reason}' if (reason := lacking(name)) else ''
 
 
+def foreign(notebook: Notebook) -> str:
+    "The language a notebook is in, if its metadata name one and it is not Python."
+    meta = notebook.raw.get('metadata') or {}
+    name = (meta.get('kernelspec') or {}).get('language') or (meta.get('language_info') or {}).get('name')
+    return name if isinstance(name, str) and name.lower() not in ('python', 'ipython') else ''
+
+
 def find_notebooks(paths, root: Path) -> list[Path]:
     "The notebooks that paths, folders and globs name, each once; none named: the course."
     found = []
@@ -154,6 +161,9 @@ class Plan:
             item.notebook = load(path)
         except CourseError as e:
             item.error = str(e)
+            return item
+        if language := foreign(item.notebook):
+            item.error = f'{path}: is a notebook for {language}; only Python can be run'
             return item
         needs = item.course.get('needs') or []
         reasons = [unwanted(str(n), self.options.skip) for n in ([needs] if isinstance(needs, str) else needs)]

@@ -15,6 +15,7 @@ import psutil
 MARK = 'COURSEKIT_NOTEBOOK'  # an environment variable by which a notebook's strays are known
 LINUX = sys.platform == 'linux'
 PAGE = os.sysconf('SC_PAGE_SIZE') if LINUX else 4096
+KILL = getattr(signal, 'SIGKILL', signal.SIGTERM)
 CLOCK = os.sysconf('SC_CLK_TCK') if LINUX else 100
 
 
@@ -99,15 +100,17 @@ def alive(pid: int) -> bool:
 
 
 def send(pid: int, signum: int) -> None:
-    "Send a signal to one process; a process that is gone needs none."
+    "Send a signal to one process; a process that is gone needs none. Windows knows only the last one."
     try:
-        os.kill(pid, signum)
+        os.kill(pid, signum if os.name == 'posix' else signal.SIGTERM)
     except (ProcessLookupError, PermissionError):
         pass
 
 
 def interrupt(pid: int) -> None:
     "What Ctrl-C does: SIGINT to the whole group, so that a subprocess being waited for ends too."
+    if os.name != 'posix':
+        return
     try:
         os.killpg(pid, signal.SIGINT)
     except (ProcessLookupError, PermissionError):
@@ -125,7 +128,7 @@ def kill_tree(pid: int, usage: Usage, mark: str = '') -> None:
         if start_of(child) == start:
             members.add(child)
     for member in members - {os.getpid()}:
-        send(member, signal.SIGKILL)
+        send(member, KILL)
 
 
 def start_of(pid: int):
@@ -164,4 +167,4 @@ def end_descendants(spare=()) -> None:
     "End everything below this process except `spare`: the last sweep of a run."
     for (pid, _), _, _ in (linux_tree if LINUX else psutil_tree)(os.getpid())[1:]:
         if pid not in spare:
-            send(pid, signal.SIGKILL)
+            send(pid, KILL)

@@ -29,6 +29,14 @@ class Job:
     cell_timeout: float | None = None
     mem_limit: float | None = None
 
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, d: dict) -> 'Job':
+        "A job from data that may have been JSON, which knows only strings as keys."
+        return cls(**{**d, 'skip': {int(k): v for k, v in d.get('skip', {}).items()}})
+
 
 @dataclass
 class Failure:

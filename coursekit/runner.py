@@ -58,7 +58,7 @@ class Pool:
         result = session.result(engine.name)
         result.notes += notes
         outputs = {n: tidy(outs, self.scrub) for n, outs in session.outputs.items()}
-        result.raw = stored(job.raw, outputs, session.counts)
+        result.raw = stored(job.raw, outputs, session.counts, job.skip)
         return result
 
 
@@ -79,6 +79,25 @@ class Pool:
         finally:
             self.sessions.discard(session)
         return session
+
+
+def run_contents(jobs: list[dict], n_jobs: int = 1, **pool) -> list[dict]:
+    """Run notebooks given as data (`Job.as_dict`), and return their results as data, in the same order.
+
+    `pool` are the arguments of `Pool`. Knows nothing of the course's files beyond what the jobs name: the work of
+    one machine among several.
+    """
+    async def main():
+        gate = asyncio.Semaphore(n_jobs)
+
+        async def one(job):
+            async with gate:
+                return (await workers.run(Job.from_dict(job))).as_dict()
+
+        async with Pool(**pool) as workers:
+            return await asyncio.gather(*map(one, jobs))
+
+    return asyncio.run(main())
 
 
 def pool_for(plan: Plan) -> Pool:

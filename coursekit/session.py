@@ -202,7 +202,7 @@ def must_raise(cell: dict) -> bool:
 
 def exit_meaning(code: int) -> tuple[str, str]:
     "What an exit that nobody asked for tells. -> (outcome, message)"
-    if code == -signal.SIGKILL:
+    if code == -processes.KILL:
         return OOM, 'the process was killed from outside (SIGKILL): most likely the machine ran out of memory'
     if code < 0:
         return CRASHED, f'the process died of {signal.Signals(-code).name}'

@@ -159,6 +159,21 @@ def test_import_that_starts_threads_is_left_to_the_notebooks(tmp_path, monkeypat
     assert outcome.results[0].engine == 'fork' and outcome.results[0].notes == []
 
 
+def test_jobs_and_results_travel_as_data(tmp_path):
+    from coursekit.plan import Options, Plan
+    from coursekit.records import Result
+    from coursekit.runner import run_contents
+    course = Course(tmp_path)
+    course.add('a', 'print("hello")', code('1 / 0', 'slow'))
+    course.add('b', '1 / 0')
+    plan = Plan([], Options(skip=('slow',)), course.root)
+    jobs = json.loads(json.dumps([plan.job(k).as_dict() for k in sorted(plan.order)]))
+    results = json.loads(json.dumps(run_contents(jobs, 2, engine='fork', env=plan.env(), root=tmp_path)))
+    a, b = map(Result.from_dict, results)
+    assert (a.outcome, b.outcome, b.cell, b.failure.ename) == ('passed', 'failed', 1, 'ZeroDivisionError')
+    assert outputs(a.raw) == ['hello\n'] and b.failure.frames[0]['line'] == 1
+
+
 @pytest.mark.parametrize('platform', ['darwin', 'win32'])
 def test_other_systems_use_the_kernel(platform, tmp_path, monkeypatch):
     from coursekit.plan import Options, Plan

@@ -61,6 +61,7 @@ OTHERS = {
     'awaits': (['import asyncio\nasync def f():\n    await asyncio.sleep(.01)\n    return 42', 'await f()',
                 'async with asyncio.timeout(5):\n    x = await f()\nx'], 'passed', None, ''),
     'syntax': (['1', 'x = 1\ny = = 2'], 'failed', 2, 'SyntaxError: invalid syntax'),
+    'magicless': (['%nomagic'], 'failed', 1, 'UsageError'),
     'recursion': (['import sys\nsys.setrecursionlimit(200)\ndef f(n):\n    return f(n + 1)', 'f(0)'],
                   'failed', 2, 'RecursionError'),
     'tame': ([code('1 / 0', 'raises-exception'), '"after"'], 'passed', None, ''),

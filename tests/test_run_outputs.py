@@ -67,7 +67,7 @@ def test_stored():
                      code('2', 'slow', outputs=[stream('stdout', 'kept')], execution_count=9),
                      code('', outputs=[stream('stdout', 'stale')])]}
     raw['cells'][1]['metadata'] = {'execution': {'x': 1}, 'collapsed': True, 'scrolled': False, 'mine': 1}
-    nb = o.stored(raw, {2: [stream('stdout', 'a\nb')]}, {2: 1})
+    nb = o.stored(raw, {2: [stream('stdout', 'a\nb')]}, {2: 1}, keep=[3])
     assert nb['metadata'] == {'kernelspec': {'name': 'mine'}, 'language_info': {'name': 'python'}, 'course': {'budget': 5}}
     first, kept, empty = nb['cells'][1:]
     assert first['outputs'] == [{'output_type': 'stream', 'name': 'stdout', 'text': ['a\n', 'b']}]

@@ -137,6 +137,14 @@ def test_error_of_the_tool_is_a_result(course, pool, monkeypatch):
     assert 'version 4 notebook' in outcome['02_two.ipynb'].message and outcome.exit_status == 1
 
 
+def test_other_languages(course, pool):
+    pool()
+    nb = json.loads((course.root / 'nbs/04_four.ipynb').read_text())
+    nb['metadata']['kernelspec'] = {'name': 'ir', 'language': 'R'}
+    course.write('nbs/04_four.ipynb', json.dumps(nb))
+    assert 'is a notebook for R' in course.run('nbs/04_four.ipynb').results[0].message
+
+
 def test_run_timeout_reaches_those_not_started(course, pool):
     pool(seconds=.1)
     outcome = course.run(run_timeout=.05, jobs=1)
