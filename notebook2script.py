@@ -57,7 +57,8 @@ def notebook2script(*notebooks, root=None, check=False, update=False, watch=Fals
 def main():
     "The command line."
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors='replace')  # a terminal without arrows shall not stop an export
+        if hasattr(stream, 'reconfigure'):  # a terminal without arrows shall not stop an export
+            stream.reconfigure(errors='replace')
     arguments = sys.argv[1:]
     if {'-h', '--help', '-help'} & set(arguments):
         return print(__doc__.strip())
@@ -81,9 +82,8 @@ def parsed(arguments):
 
     def collect(*notebooks, root=None, check=False, update=False, watch=False, prune=False,
                 force=False):
-        found.append((notebooks,
-                      dict(root=root, check=check, update=update, watch=watch, prune=prune,
-                           force=force)))
+        found.append((notebooks, dict(root=root, check=check, update=update, watch=watch,
+                                      prune=prune, force=force)))
     fire.Fire(collect, [spelled(a) for a in arguments], name='notebook2script.py')
     notebooks, options = found[0]
     if isinstance(options['root'], bool):
@@ -91,8 +91,8 @@ def parsed(arguments):
     for name in SWITCHES:
         if not isinstance(options[name], bool):
             refuse(f'--{name} is on or off, and takes no value such as {options[name]!r}')
-    return [str(n) for n in notebooks], {**options, 'root': options['root']
-                                         and str(options['root'])}
+    options['root'] = options['root'] and str(options['root'])
+    return [str(n) for n in notebooks], options
 
 
 def spelled(argument):

@@ -47,7 +47,7 @@ def exported(paths, root, check: bool, update: bool, prune: bool, force: bool) -
         return Report([c.told() for c in course.chapters], ['exp/ is what the notebooks give'])
     if not force:
         refuse_edited(course, prune, update)
-    return write(course, notebooks, prune, force)
+    return write(course, notebooks, prune)
 
 
 def refuse_combinations(paths, check=False, update=False, prune=False, force=False) -> None:
@@ -83,17 +83,15 @@ def edited(label: str, ours: bool) -> str:
 
 # ---- writing
 
-def write(course: Course, notebooks: dict, prune: bool, force: bool) -> Report:
+def write(course: Course, notebooks: dict, prune: bool) -> Report:
     chapters = course.exporting()
     changed = {c.path: c.text for c in chapters if not c.up_to_date}
     write_all({**notebooks, **changed})
     removed = list(course.stale) if prune else []
     for path in removed:
         path.unlink(missing_ok=True)
-    index_path = course.exp / '__init__.py'
-    index = read_text(index_path)
-    if (export_index.is_ours(index) or force) and chapters and (
-            changed or removed or not same_text(index, index_text(course))):
+    index = read_text(course.exp / '__init__.py')
+    if index_due(course, index) and not same_text(index, index_text(course)):
         export_index.refresh(course.exp)
     news = [f'nbs/{path.name}: updated from exp/' for path in notebooks]
     if course.whole:
@@ -102,6 +100,11 @@ def write(course: Course, notebooks: dict, prune: bool, force: bool) -> Report:
         news.append(f'{len(chapters)} module{"s" * (len(chapters) != 1)}: {len(changed)} written, '
                     f'{len(chapters) - len(changed)} unchanged')
     return Report([c.told() for c in course.chapters], news)
+
+
+def index_due(course: Course, index: str | None) -> bool:
+    "Is there something to list, or listed already, in an index that is ours to write?"
+    return bool(course.exporting() or (index or '').strip()) and export_index.is_ours(index)
 
 
 def index_text(course: Course) -> str:
@@ -122,7 +125,7 @@ def compare(course: Course) -> None:
     "Raise ExportError, with a short diff, unless `exp/` holds what the notebooks give."
     differ = [(c.label, c.old_text, c.text, why(c)) for c in course.exporting() if not c.up_to_date]
     index = read_text(course.exp / '__init__.py')
-    if course.exporting() and export_index.is_ours(index):
+    if index_due(course, index):
         new = index_text(course)
         if not same_text(index, new):
             differ.append(('exp/__init__.py', index, new, 'does not list what the modules hold'))

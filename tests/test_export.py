@@ -11,7 +11,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from coursekit import export_module
+from coursekit import export_index, export_module
 from coursekit.export import export
 from coursekit.notebook import CourseError
 from export_helpers import TOOL, Course, cell
@@ -564,6 +564,7 @@ def test_an_index_written_by_hand_is_left_alone(course):
     course.exp.mkdir()
     (course.exp / '__init__.py').write_text('__version__ = "1"\n')
     assert course.run().returncode == 0 and course.run('--check').returncode == 0
+    assert course.run('--force').returncode == 0
     assert (course.exp / '__init__.py').read_text() == '__version__ = "1"\n'
 
 
@@ -607,6 +608,15 @@ def test_stale_modules_are_told_and_pruned(course):
         '__init__.py', 'nb_01.py', 'nb_77.py', 'tools.py']
     assert 'nb_02' not in (course.exp / '__init__.py').read_text()
     assert course.run('--check').returncode == 0
+
+
+def test_when_the_last_chapter_exports_no_more_the_index_lists_nothing(course):
+    course.run()
+    for name in ('01_matmul', '02_net'):
+        course.nb(name).unlink()
+    assert course.run('--prune').returncode == 0 and course.run('--check').returncode == 0
+    assert [p.name for p in course.exp.iterdir()] == ['__init__.py']
+    assert 'CHAPTERS = {\n}' in (course.exp / '__init__.py').read_text()
 
 
 def test_a_stale_module_that_was_edited_is_not_pruned(course):
@@ -744,6 +754,22 @@ def test_notebooks_that_export_at_once_lose_nothing(tmp_path):
     assert 'name_0x = 0' in course.text('00')
     assert {p.name for p in course.exp.iterdir()} - {'__pycache__'} == {
         '__init__.py', *(f'nb_{i:02d}.py' for i in range(n))}
+
+
+def test_a_module_that_appears_while_the_index_is_written_is_listed(course, monkeypatch):
+    "Whoever writes the index looks again, so the last writer has seen every module."
+    export(root=course.root)
+    late = course.text('02')
+    for path in course.exp.glob('*.py'):
+        path.unlink()
+    real = export_index.write_all
+
+    def write_all(texts):
+        real(texts)
+        course.module('02').write_bytes(late.encode())  # another process, just then
+    monkeypatch.setattr(export_index, 'write_all', write_all)
+    export([course.nb('01_matmul')])
+    assert "'nb_02'" in (course.exp / '__init__.py').read_text()
 
 
 KILLED = '''
