@@ -2,43 +2,51 @@
 
 usage: python run_notebook.py [PATH...] [options]
 
-PATH is a notebook, a folder or a glob; none means every notebook in nbs/. Each notebook runs from top to bottom
-in a fresh process, after the notebooks whose exported modules it imports. A cell that raises fails its notebook;
-what builds on a failed notebook is "blocked". The files are not changed, unless you say --inplace.
+PATH is a notebook, a folder or a glob; none means every notebook in nbs/. Each notebook runs from
+top to bottom in a fresh process, after the notebooks whose exported modules it imports. A cell
+that raises fails its notebook; what builds on a failed notebook is "blocked". The files are not
+changed, unless you say --inplace.
 
 what to run
-  --only GLOB        only notebooks whose name or number matches (several: a,b)
-  --changed          only those whose cells, imported modules, data or package versions changed since they
-                     passed; says why each is run or skipped
-  --lf               only those that failed last time
-  --skip gpu,net,slow   leave out cells with these tags, and notebooks whose metadata "course.needs" names them
-  --root DIR         the course's folder (default: the nearest above the notebook that holds nbs/)
+  --only GLOB       only notebooks whose name or number matches (several: a,b)
+  --changed         only those whose cells, imported modules, data or package versions changed
+                    since they passed; says why each is run or skipped
+  --lf              only those that failed last time
+  --skip gpu,net,slow
+                    leave out cells with these tags, and notebooks whose metadata "course.needs"
+                    names them
+  --root DIR        the course's folder (default: the nearest above PATH that holds nbs/)
 
 how
-  --jobs N           so many at a time (default: one for each core)
-  --engine fork|kernel   fork: children of a process that has torch and the like imported already, with ipykernel's
-                     own shell (Linux; the default there). kernel: a real Jupyter kernel for each notebook
-  --inplace          save the outputs of notebooks that pass into their files, and their claims in results.json
+  --jobs N          so many at a time (default: one for each core)
+  --engine fork     children of a process that has torch and the like imported already, with
+                    ipykernel's own shell: fast (Linux; the default there)
+  --engine kernel   a real Jupyter kernel for each notebook
+  --inplace         save the outputs of notebooks that pass into their files, and their claims
+                    in results.json
 
 limits
-  --timeout S        seconds for a notebook (default: 5 times its metadata "course.budget", else 600; 0: none)
-  --cell-timeout S   seconds for a cell (default: none)
-  --run-timeout S    seconds for the whole run (default: none)
-  --mem-limit GB     memory for a notebook and its subprocesses (default: none)
+  --timeout S       seconds for a notebook (default: 5 times its metadata "course.budget", or 600
+                    if it has none; 0: no limit)
+  --cell-timeout S  seconds for a cell (default: no limit)
+  --run-timeout S   seconds for the whole run (default: no limit)
+  --mem-limit GB    memory for a notebook and its subprocesses (default: no limit)
 
 reports
-  --json F           outcome, cell, message, seconds, memory and claims of each notebook
-  --junit F          the same for CI servers
-  --html DIR         each notebook that failed, as a page, as far as it came
-  --annotations      GitHub annotations (default: when GITHUB_ACTIONS is true)
-  --record           put this run's claims into results.json
-  --readme           bring README.md's table up to date with results.json, and run nothing
+  --json F          outcome, cell, message, seconds, memory and claims of each notebook
+  --junit F         the same for CI servers
+  --html DIR        each notebook that failed, as a page, as far as it came
+  --annotations     GitHub annotations (default: when GITHUB_ACTIONS is true)
+  --record          put this run's claims into results.json
+  --readme          bring README.md's table up to date with results.json, and run nothing
 
-Every option may be spelled with - or _. Exit status: 0 if every notebook passed or was skipped and at least one ran
-(or --changed found all up to date), 1 if not, 130 after Ctrl-C.
+Every option may be spelled with - or _.
 
-outcomes: passed, failed, timed out, crashed (its process died), out of memory, blocked, skipped, tool error
-cell tags: raises-exception (must raise), slow, gpu, net
+exit status   0: all passed or were skipped, and at least one ran (or --changed found all up to
+              date); 1: not so; 130: interrupted by Ctrl-C
+outcomes      passed, failed, timed out, crashed (its process died), out of memory, blocked,
+              skipped, tool error
+cell tags     raises-exception (must raise), slow, gpu, net
 """
 from __future__ import annotations
 
@@ -52,19 +60,22 @@ from coursekit.notebook import CourseError
 FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme')
 
 
-def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=None, cell_timeout=None,
-                 run_timeout=None, engine=None, junit=None, json=None, html=None, inplace=False, record=False,
-                 mem_limit=None, lf=False, root=None, annotations=None, readme=False, show=print):
-    """Run notebooks; the arguments are the command line's options (`python run_notebook.py --help`).
+def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=None,
+                 cell_timeout=None, run_timeout=None, engine=None, junit=None, json=None, html=None,
+                 inplace=False, record=False, mem_limit=None, lf=False, root=None, annotations=None,
+                 readme=False, scheduler=None, show=print):
+    """Run notebooks; the arguments are the command line's options (see the module's text).
 
-    -> an `Outcome` with `.results` and `.exit_status`. Raises CourseError for a request that makes no sense.
+    -> an `Outcome` with `.results` and `.exit_status`. Raises CourseError for a request that
+    makes no sense.
     """
     from coursekit.command import run
     from coursekit.plan import KNOWN_TAGS, Options
-    options = Options(whole('jobs', jobs), changed, words(only), words(skip), number('timeout', timeout),
-                      number('cell-timeout', cell_timeout), number('run-timeout', run_timeout), engine,
-                      number('mem-limit', mem_limit), lf, inplace, record, text(junit), text(json), text(html),
-                      annotations)
+    options = Options(whole('jobs', jobs), changed, words(only), words(skip),
+                      number('timeout', timeout), number('cell-timeout', cell_timeout),
+                      number('run-timeout', run_timeout), engine, number('mem-limit', mem_limit),
+                      lf, inplace, record, text(junit), text(json), text(html), annotations,
+                      address(scheduler))
     if engine not in (None, 'fork', 'kernel'):
         raise CourseError(f'--engine {engine}: there are fork and kernel')
     for tag in options.skip:
@@ -79,7 +90,8 @@ def update_readme(root, show):
     from coursekit.command import Outcome
     from coursekit.notebook import find_root
     from coursekit.results import update_readme as update
-    show('README.md: results table ' + ('updated' if update(find_root(root=root)) else 'was up to date'))
+    done = 'updated' if update(find_root(root=root)) else 'was up to date'
+    show(f'README.md: results table {done}')
     return Outcome([], 0)
 
 
@@ -110,8 +122,14 @@ def text(value) -> str | None:
     return None if value is None else str(value)
 
 
+def address(value) -> str | None:
+    if isinstance(value, bool):
+        raise CourseError('--scheduler needs HOST:PORT')
+    return None if value is None else str(value)
+
+
 def arguments(argv: list[str]) -> list[str]:
-    """The command line as fire is to see it: `_` for `-`, and flags that never swallow the path after them.
+    """The command line as fire is to see it, where a flag never swallows the path after it.
 
     Raises CourseError for an option that does not exist, with the nearest one that does.
     """
@@ -125,8 +143,9 @@ def arguments(argv: list[str]) -> list[str]:
         name = name.replace('-', '_')
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f'; did you mean --{near[0].replace("_", "-")}?' if near else ''
-            raise CourseError(f'there is no option --{name.replace("_", "-")}{hint} (--help lists them)')
+            hint = f'; did you mean --{near[0]}?' if near else ''
+            message = f'there is no option --{name}{hint} (--help lists them)'
+            raise CourseError(message.replace('_', '-'))
         out.append(f'--{name}=True' if name in FLAGS and not equals else f'--{name}{equals}{value}')
     return out
 
@@ -142,7 +161,8 @@ def main():
     status = []
     try:
         command = arguments(sys.argv[1:])
-        fire.Fire(lambda *a, **k: status.append(run_notebook(*a, **k).exit_status), command=command, name='run_notebook')
+        fire.Fire(lambda *a, **k: status.append(run_notebook(*a, **k).exit_status),
+                  command=command, name='run_notebook')
     except CourseError as e:
         print(f'error: {e}', file=sys.stderr)
         status = [1]

@@ -1,7 +1,7 @@
-"""What earlier runs left in ROOT/.course: how long notebooks take, which failed, and what they were made from.
+"""What earlier runs left in ROOT/.course: durations, failures, and what notebooks were made from.
 
-`--changed` compares the fingerprint of today with that of the last run that passed, part by part, so that it can
-say why a notebook is to be run again.
+`--changed` compares the fingerprint of today with that of the last run that passed, part by part,
+so that it can say why a notebook is to be run again.
 """
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .notebook import Notebook
 from .outputs import write_atomic
 from .records import BLOCKED, PASSED, SKIPPED
 
-PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'matplotlib', 'scikit-learn', 'fastai', 'numba', 'pandas',
-            'ipython', 'ipykernel')
+PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'matplotlib', 'scikit-learn', 'fastai',
+            'numba', 'pandas', 'ipython', 'ipykernel')
 SETTINGS = ('COURSE_DATA', 'COURSE_OFFLINE')
 BIG = 4_000_000  # bytes; a larger file under data/ is a download, not part of the course
 
 
 def digest(data) -> str:
-    return hashlib.sha256(data if isinstance(data, bytes) else data.encode('utf-8', 'surrogatepass')).hexdigest()[:12]
+    data = data if isinstance(data, bytes) else data.encode('utf-8', 'surrogatepass')
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:
@@ -39,12 +40,12 @@ def versions() -> dict[str, str]:
 
 
 def data_files(root: Path) -> dict[str, str]:
-    "The data that belongs to the course: what git tracks under data/ (without git: all small files there)."
+    "The data that belongs to the course: what git tracks in data/ (without git: its small files)."
     folder = root / 'data'
+    command = ['git', '-C', str(root), 'ls-files', '-z', '--', 'data']
     try:
-        listed = subprocess.run(['git', '-C', str(root), 'ls-files', '-z', '--', 'data'], capture_output=True,
-                                check=True, timeout=10).stdout.decode().split('\0')
-        files = [root / name for name in listed if name]
+        listed = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
+        files = [root / name for name in listed.decode().split('\0') if name]
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         files = list(folder.glob('*')) if folder.is_dir() else []
     return {str(f.relative_to(root)): digest(f.read_bytes()) for f in sorted(files)
@@ -57,10 +58,11 @@ def surroundings(root: Path) -> dict[str, str]:
 
 
 def fingerprint(nb: Notebook, files, root: Path, around: dict, skip=()) -> dict:
-    "All that a notebook's outcome depends on, name -> hash or version; `around` are the `surroundings`."
+    "All that a notebook's outcome depends on, name -> hash or version; `around`: `surroundings`."
     parts = {'cells': [[c.number, digest(json.dumps([c.source, sorted(c.tags)]))]
                        for c in nb.cells if c.kind == 'code']}
-    parts['course metadata'] = digest(json.dumps(nb.raw.get('metadata', {}).get('course'), sort_keys=True))
+    course = nb.raw.get('metadata', {}).get('course')
+    parts['course metadata'] = digest(json.dumps(course, sort_keys=True))
     parts['cells left out'] = ','.join(map(str, skip))
     parts |= {os.path.relpath(f, root): digest(f.read_bytes()) for f in files}
     return parts | around
@@ -80,7 +82,7 @@ def difference(old: dict, new: dict, via=lambda name: '') -> str:
 
 
 def changed_cells(old: list, new: list) -> str:
-    "Which code cells are new or changed. Markdown between them, and so their numbers, does not matter."
+    "Which code cells are new or changed. Prose between them, and so their number, matters not."
     before, after = [h for _, h in old], [h for _, h in new]
     if before == after:
         return ''
@@ -104,8 +106,8 @@ class History:
         "A file that is missing or damaged costs nothing but a rerun."
         try:
             runs = json.loads(self.path.read_text(encoding='utf-8'))
-            return runs if isinstance(runs, dict) and all(isinstance(r, dict) for r in runs.values()) else {}
-        except (OSError, ValueError):
+            return {key: run for key, run in runs.items() if isinstance(run, dict)}
+        except (OSError, ValueError, AttributeError):
             return {}
 
     def seconds(self, key: str) -> float | None:
@@ -116,7 +118,7 @@ class History:
         return self.runs.get(key, {}).get('outcome', PASSED) not in (PASSED, SKIPPED)
 
     def reason(self, key: str, parts: dict, via=lambda name: '') -> str:
-        "Why `--changed` must run a notebook; empty when it passed and nothing it is made from has changed."
+        "Why `--changed` must run a notebook; empty when it passed and is made of the same."
         run = self.runs.get(key)
         if run is None:
             return 'never run before'
@@ -125,12 +127,13 @@ class History:
         return difference(run.get('parts', {}), parts, via)
 
     def add(self, result, parts: dict):
-        "Put a result on record. A blocked or skipped notebook keeps the durations of its last real run."
+        "Put a result on record. A blocked notebook keeps the duration of its last real run."
         if result.outcome == SKIPPED:
             return
         entry = {'outcome': result.outcome, 'parts': parts, 'claims': result.claims}
         if result.outcome == BLOCKED:
-            entry |= {k: v for k, v in self.runs.get(result.notebook, {}).items() if k in ('seconds', 'peak_mb')}
+            before = self.runs.get(result.notebook, {})
+            entry |= {k: before[k] for k in ('seconds', 'peak_mb') if k in before}
         else:
             entry |= {'seconds': round(result.seconds, 2), 'peak_mb': round(result.peak_mb)}
         self.new[result.notebook] = entry

@@ -5,7 +5,8 @@ import json
 import struct
 
 HEAD = struct.Struct('>Q')
-ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # bound here: a notebook may break json.dumps
+ENCODE = json.JSONEncoder(ensure_ascii=False,
+                          default=str).encode  # bound here: a notebook may break json.dumps
 
 
 def pack(message) -> bytes:

@@ -1,9 +1,9 @@
 """The `fork` engine's child: ipykernel's own kernel and shell, with pipes in the place of sockets.
 
-Outputs, tracebacks and display machinery are ipykernel's, so what is stored equals what a real kernel gives.
-Text goes straight into the pipes behind file descriptors 1 and 2, in the order in which Python, C code and
-subprocesses write it, and outlives a crash; everything else goes through the channel. A mark in both pipes tells
-the reader where between the text a message belongs.
+Outputs, tracebacks and display machinery are ipykernel's, so what is stored equals what a real
+kernel gives. Text goes straight into the pipes behind file descriptors 1 and 2, in the order in
+which Python, C code and subprocesses write it, and outlives a crash; everything else goes through
+the channel. A mark in both pipes tells the reader where between the text a message belongs.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import asyncio
 import atexit
 import contextvars
 import faulthandler
-import gc
 import os
 import signal
 import socket
@@ -78,7 +77,7 @@ class PipeStream(OutStream):
         if self.pub_thread is None:
             raise ValueError('I/O operation on closed file')
         current = self._parent_header_global
-        if self._parent_header.get(current) is current:  # else: from a task of an earlier cell, which nobody shows
+        if self._parent_header.get(current) is current:  # else a task of an earlier cell writes
             with self._lock:
                 self._pending.append(string)
                 if '\n' in string or len(self._pending) > 1000:
@@ -100,17 +99,18 @@ class PipeStream(OutStream):
 
 
 class LinkSession(Session):
-    "A Jupyter session whose messages go through the link: outputs of the current cell, nothing else."
+    "A Jupyter session that sends the outputs of the current cell through the link."
 
     def __init__(self, link: Link, **kwargs):
         super().__init__(key=b'', **kwargs)
         self.link, self.current = link, None
 
-    def send(self, stream, msg_or_type, content=None, parent=None, ident=None, buffers=None, track=False,
-             header=None, metadata=None):
+    def send(self, stream, msg_or_type, content=None, parent=None, ident=None, buffers=None,
+             track=False, header=None, metadata=None):
         msg = msg_or_type
         if not isinstance(msg, dict):
-            msg = self.msg(msg_or_type, content=content, parent=parent, header=header, metadata=metadata)
+            msg = self.msg(msg_or_type, content=content, parent=parent, header=header,
+                           metadata=metadata)
         kind, parent = msg['msg_type'], msg.get('parent_header') or {}
         if not kind.startswith('comm') and parent.get('msg_id') == self.current:
             self.link.send(type=kind, content=msg['content'])
@@ -130,17 +130,17 @@ class Kernel(IPythonKernel):
         self.set_parent([], msg)
         self.pre_handler_hook()
         try:
-            reply = await self.do_execute(source, silent=False, store_history=True, allow_stdin=False)
+            reply = await self.do_execute(source, False, store_history=True, allow_stdin=False)
         finally:
             self.post_handler_hook()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in App.streams:  # not sys.stdout: the notebook may have put another there
+                stream.flush()
         return reply
 
 
 class App(ipykernel.kernelapp.IPKernelApp):
     "ipykernel's application, its sockets, threads and capture of descriptors left out."
-    link = None
+    link, streams = None, ()
 
     def init_connection_file(self):
         self.connection_file = os.path.join(os.environ['IPYTHONDIR'], 'c.json')
@@ -150,16 +150,18 @@ class App(ipykernel.kernelapp.IPKernelApp):
 
     def init_io(self):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for name, fd in zip(('stdout', 'stderr'), self.link.pipes):
-            setattr(sys, name, PipeStream(self.session, name, fd, nowhere))
+        sys.stdout, sys.stderr = App.streams = [
+            PipeStream(self.session, name, fd, nowhere)
+            for name, fd in zip(('stdout', 'stderr'), self.link.pipes)]
         self.displayhook = ipykernel.displayhook.ZMQDisplayHook(self.session, None)
         sys.displayhook = self.displayhook
         self.patch_io()
 
     def init_kernel(self):
         here = SimpleNamespace(parent_thread=threading.main_thread())
-        self.kernel = Kernel.instance(parent=self, session=self.session, log=self.log, user_ns=self.user_ns,
-                                      profile_dir=self.profile_dir, shell_channel_thread=here)
+        self.kernel = Kernel.instance(parent=self, session=self.session, log=self.log,
+                                      user_ns=self.user_ns, profile_dir=self.profile_dir,
+                                      shell_channel_thread=here)
         self.displayhook.get_execution_count = lambda: self.kernel.execution_count
 
     def nothing(self, *args, **kwargs):
@@ -173,18 +175,15 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     "A notebook's whole life, in a fresh session of its own. -> the exit status"
     os.setsid()
     die_with_parent()
-    gc.enable()
-    high = [fd if fd > 2 else os.dup(fd) for fd in (out, err)]
+    link = Link(os.dup(link_fd), message['token'], [os.dup(out), os.dup(err)])
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (out, 1), (err, 2)):
         os.dup2(source, target, inheritable=True)
-    pipes = [os.dup(fd) for fd in high]
-    sock_fd = os.dup(link_fd)
-    faulthandler.enable(pipes[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for fd in (null, link_fd, out, err):
+        os.close(fd)
     os.chdir(message['cwd'])
     os.environ.update(message['env'])
-    link = Link(sock_fd, message['token'], pipes)
+    faulthandler.enable(open(os.path.join(os.environ['IPYTHONDIR'], 'stack'), 'w'))
     job = channel.receive(link.sock)
     fresh_state()
     App.link = link
@@ -192,7 +191,7 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     app.initialize([])  # without arguments: reading them costs a third of the start
     try:
         asyncio.run(cells(app.kernel, link, job))
-    except BaseException as e:  # the notebook broke what runs it: say so while the link still stands
+    except BaseException as e:  # the notebook broke what runs it; say so while the link stands
         link.send(broken=f'{type(e).__name__}: {e}')
         return 70
     atexit._run_exitfuncs()
@@ -205,9 +204,10 @@ def die_with_parent():
 
 
 def fresh_state():
-    "What a new process would have and a forked one has not: paths, arguments, modules, random states."
-    from .warm import OURS
+    "What a new process has and a forked one has not: arguments, modules, random states."
     import ipykernel_launcher
+
+    from .warm import OURS
     sys.argv = [ipykernel_launcher.__file__, '-f', os.path.join(os.environ['IPYTHONDIR'], 'c.json'),
                 '--HistoryManager.hist_file=:memory:']
     for name in list(sys.modules):

@@ -20,7 +20,8 @@ from .runner import Run
 
 @dataclass
 class Outcome:
-    "What `run_notebook` returns: a result for each notebook, the reports of those that failed, the exit status."
+    """What `run_notebook` returns: a result for each notebook, the reports of those that failed,
+    the exit status."""
     results: list[Result]
     exit_status: int
     stories: dict[str, list[str]] = field(default_factory=dict, repr=False)
@@ -40,7 +41,8 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
     outcome = Outcome(results, status)
     for r in results:
         if not r.ok and r.outcome != BLOCKED:
-            outcome.stories[r.notebook] = Story(r, plan.items[r.notebook].notebook, plan.root).lines()
+            outcome.stories[r.notebook] = Story(r, plan.items[r.notebook].notebook,
+                                                plan.root).lines()
     tell(plan, outcome, time.monotonic() - began, cpu_seconds() - cpu, show)
     if plan.is_course:
         plan.history.save()
@@ -59,12 +61,14 @@ def announce(plan: Plan, show):
     "What is about to happen, where that is not plain."
     if plan.note:
         show(plan.note)
-    if (reason := plan.engine()[1]) and plan.todo:
+    if (reason := plan.engine()[1]) and plan.todo and not plan.options.scheduler:
         show(f'kernel engine: {reason}')
     if plan.options.changed:
         for key in plan.order:
             item = plan.items[key]
-            show(f'  {"skip" if item.skip else "run "}  {key}: {item.skip or item.why or item.error}')
+            show(
+                f'  {"skip" if item.skip else "run "}  {key}: {item.skip or item.why or item.error}'
+            )
 
 
 def carry_out(plan: Plan) -> tuple[list[Result], bool]:
@@ -155,7 +159,9 @@ def keep_record(plan: Plan, results: list[Result], show):
         return
     new, moved = record.compare(old, course)
     if new or moved:
-        show(f'results.json: {len(new)} of this run\'s claims are new, {len(moved)} have moved; --record puts them there')
+        show(
+            f'results.json: {len(new)} of this run\'s claims are new, {len(moved)} have moved; --record puts them there'
+        )
         for claim in moved[:5]:
             show(f'  moved: {claim["chapter"]} {claim["name"]}: {record.told(claim)[0]}')
 

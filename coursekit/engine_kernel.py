@@ -1,7 +1,8 @@
 """The `kernel` engine: nbclient over a real kernel, the same one a student's Jupyter starts.
 
-The kernel always is this interpreter's own, whatever kernelspec a notebook names. POSIX: sockets are files in a
-private folder with a short absolute path (TCP ports can be taken by somebody else between choice and use).
+The kernel always is this interpreter's own, whatever kernelspec a notebook names. POSIX: sockets
+are files in a private folder with a short absolute path (TCP ports can be taken by somebody else
+between choice and use).
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from .judge import complaint
 from .outputs import text_of
 from .processes import MARK
 from .records import Job
-from .session import Session, must_raise
+from .session import Session, last_words, must_raise
 
 RICH = ('display_data', 'execute_result', 'update_display_data')
 PAST_PYTHON = re.compile(r'\b(system|subprocess|Popen|write|ctypes|cdll|printf|compile_c)\b')
@@ -30,7 +32,6 @@ LAUNCHER = str(Path(__file__).with_name('kernel_main.py'))
 class KernelEngine:
     "Runs each notebook in a kernel of its own."
     name = 'kernel'
-
     folder = None
 
     async def __aenter__(self):
@@ -46,22 +47,22 @@ class KernelEngine:
         from jupyter_client.manager import AsyncKernelManager
         where = {'transport': 'ipc', 'ip': f'{folder}/s'} if POSIX else {}
         manager = AsyncKernelManager(connection_file=f'{folder}/c.json', **where)
-        manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, '-Xfrozen_modules=off', LAUNCHER, '-f', '{connection_file}', '--HistoryManager.hist_file=:memory:'],
-            display_name='Python 3', language='python')
+        command = [sys.executable, '-Xfrozen_modules=off', LAUNCHER, '-f', '{connection_file}',
+                   '--HistoryManager.hist_file=:memory:']
+        manager._kernel_spec = KernelSpec(argv=command, display_name='Python 3', language='python')
         return manager
 
     async def run(self, job: Job, session: Session) -> None:
-        """Run a notebook; what happens is told to `session`, which also ends the kernel when its time is up."""
+        "Run a notebook; what happens is told to `session`."
         folder = tempfile.mkdtemp(dir=self.folder, prefix='k')
         errors = open(f'{folder}/stderr', 'w+b')
         manager = self.manager(folder)
         client = None
         try:
             env = {**os.environ, **job.env, 'IPYTHONDIR': folder, MARK: session.mark}
-            env.pop('PYTEST_CURRENT_TEST', None)  # ipykernel captures no descriptors where it is set
-            await manager.start_kernel(cwd=job.cwd, env=env,
-                                       stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors)
+            env.pop('PYTEST_CURRENT_TEST', None)  # ipykernel captures no descriptors with it
+            await manager.start_kernel(cwd=job.cwd, env=env, stdin=asyncio.subprocess.DEVNULL,
+                                       stdout=asyncio.subprocess.DEVNULL, stderr=errors)
             process = manager.provisioner.process
             session.started(process.pid)
             kernel = manager.client()
@@ -69,7 +70,11 @@ class KernelEngine:
             client = make_client(job, manager, kernel, session)
             await until(self.cells(job, client, kernel, session), session, process)
         finally:
-            session.finished(await end(manager, session), tail(errors))
+            if session.completed and client is not None:
+                client.kc.shutdown()  # so that exit handlers run
+            code = await end(manager, session)
+            session.stderr, session.stack = tail(errors), last_words(folder)
+            session.finished(code)
             errors.close()
             if client is not None:
                 client.kc.stop_channels()
@@ -103,13 +108,13 @@ def make_client(job: Job, manager, kernel, session: Session):
         reply = msg_id = None
 
         def process_message(self, msg, cell, cell_index):
-            self.msg_id = msg['parent_header'].get('msg_id')
-            if msg['msg_type'] == 'stream' and not session.room_for(cell_index + 1, msg['content']):
+            self.msg_id, number = msg['parent_header'].get('msg_id'), cell_index + 1
+            if msg['msg_type'] == 'stream' and not session.room_for(number, msg['content']):
                 return None
-            if msg['msg_type'] in RICH and not session.room_for_rich(cell_index + 1, msg['content']):
+            if msg['msg_type'] in RICH and not session.room_for_rich(number, msg['content']):
                 return None
             out = super().process_message(msg, cell, cell_index)
-            session.outputs[cell_index + 1] = cell.outputs
+            session.outputs[number] = cell.outputs
             return out
 
     nb = deepcopy(job.raw)
@@ -128,7 +133,8 @@ def make_client(job: Job, manager, kernel, session: Session):
 
 
 async def late_text(client, kernel, cell, index: int, wait=0.3):
-    """Take what a cell wrote past Python, straight to a file descriptor: ipykernel's reader may send it after the cell.
+    """Take what a cell wrote past Python, straight to a file descriptor: ipykernel's reader may
+    send it after the cell.
 
     It goes before the cell's result, where it would be had it come in time.
     """
@@ -157,7 +163,9 @@ async def last_frames(kernel, ename: str) -> list:
         while True:
             reply = await kernel.get_shell_msg(timeout=2)
             if reply['parent_header'].get('msg_id') == msg_id:
-                return json.loads(ast.literal_eval(reply['content']['user_expressions']['frames']['data']['text/plain']))
+                return json.loads(
+                    ast.literal_eval(
+                        reply['content']['user_expressions']['frames']['data']['text/plain']))
     except Exception:  # whatever the notebook broke, its own error is what matters
         return []
 
@@ -182,11 +190,9 @@ async def end(manager, session: Session) -> int | None:
     process = manager.provisioner.process if manager.has_kernel else None
     if process is None:
         return None
-    if not session.completed and not session.stopped.is_set():
-        for _ in range(10):  # a dying kernel may take a moment
-            if process.poll() is not None:
-                break
-            await asyncio.sleep(0.01)
+    until = time.monotonic() + (1.0 if session.completed else 0.1)
+    while process.poll() is None and time.monotonic() < until and not session.killed:
+        await asyncio.sleep(0.01)
     code = process.poll()
     session.kill()
     while process.poll() is None:
@@ -194,9 +200,8 @@ async def end(manager, session: Session) -> int | None:
     return code
 
 
-def tail(file, size=20000) -> str:
+def tail(file, size=2000) -> str:
     "The end of what the kernel's process wrote to its real stderr."
-    file.flush()
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - size))
     return file.read().decode('utf-8', 'replace')

@@ -1,4 +1,4 @@
-"""Who needs whom: the imports of notebooks and of the modules they use, and the order that follows from them."""
+"""Who needs whom: the imports of notebooks and their modules, and the order that follows."""
 from __future__ import annotations
 
 import ast
@@ -15,7 +15,10 @@ ASSIGNED = re.compile(r'^(\s*[\w, ]+=\s*)[%!].*$')
 
 
 def python_of(source: str) -> str:
-    "A cell's Python: lines for IPython alone become `pass`; a whole-cell magic leaves nothing, except those timed."
+    """A cell's Python: lines for IPython alone become `pass`.
+
+    A whole-cell magic leaves nothing, unless what follows it is Python all the same.
+    """
     lines = source.split('\n')
     first = next((line for line in lines if line.strip()), '')
     if first.startswith('%%'):
@@ -34,7 +37,7 @@ def tree_of(source: str) -> ast.Module:
     "A cell's syntax tree; an empty one if it cannot be parsed (running the cell will tell why)."
     for text in (source, python_of(source)):
         try:
-            with warnings.catch_warnings(action='ignore'):  # a bad escape is the cell's business, not ours
+            with warnings.catch_warnings(action='ignore'):  # a bad escape is the cell's business
                 return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass
@@ -42,7 +45,7 @@ def tree_of(source: str) -> ast.Module:
 
 
 def imports(tree: ast.AST, package: str = '') -> set[str]:
-    "Dotted names imported anywhere in a tree; `from a import b` gives both a and a.b, as b may be a module."
+    "Dotted names imported in a tree; `from a import b` gives a and a.b, as b may be a module."
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -59,7 +62,7 @@ def imports(tree: ast.AST, package: str = '') -> set[str]:
 
 
 def count_tests(notebook: Notebook) -> int:
-    "How many checks a notebook holds: `assert`, and calls of `claim` and of names that begin with `test`."
+    "How many checks a notebook holds: `assert`, and calls of `claim` and of names in `test…`."
     total = 0
     for cell in notebook.cells:
         if cell.kind == 'code':
@@ -72,7 +75,7 @@ def count_tests(notebook: Notebook) -> int:
 
 
 class Modules:
-    "The Python files of a course that its notebooks can import: `exp/` and what lies beside a notebook or in ROOT."
+    "The course's own Python files: in `exp/`, beside a notebook, or in ROOT."
 
     def __init__(self, root):
         self.root = Path(root)
@@ -82,7 +85,8 @@ class Modules:
         "The file of a dotted name, if it belongs to the course."
         parts = name.split('.')
         for base in filter(None, (beside, self.root)):
-            for path in (base.joinpath(*parts).with_suffix('.py'), base.joinpath(*parts, '__init__.py')):
+            for path in (base.joinpath(*parts).with_suffix('.py'),
+                         base.joinpath(*parts, '__init__.py')):
                 if path.is_file():
                     return path
         return None
@@ -90,7 +94,8 @@ class Modules:
     def needs(self, path: Path) -> set[str]:
         "What a module file imports."
         if path not in self.known:
-            package = '.'.join(path.relative_to(self.root).parent.parts) if self.root in path.parents else ''
+            inside = self.root in path.parents
+            package = '.'.join(path.relative_to(self.root).parent.parts) if inside else ''
             try:
                 self.known[path] = imports(ast.parse(path.read_text(encoding='utf-8')), package)
             except (OSError, SyntaxError, ValueError):
@@ -100,7 +105,8 @@ class Modules:
     def reach(self, names, beside: Path | None = None) -> tuple[dict[Path, tuple], set[str]]:
         """Follow imports through the course's files.
 
-        -> {file: the files it was reached through}, and the dotted names of everything else (libraries)
+        -> {file: the files it was reached through}, and the dotted names of everything else
+        (libraries)
         """
         files, outside = {}, set()
         todo = [(name, ()) for name in sorted(names)]
@@ -143,8 +149,10 @@ class Graph:
 
         Where two build on each other the later one waits; otherwise nothing could begin.
         """
-        edges = {key: {self.makers[f]: via for f, via in files.items() if self.makers.get(f, key) != key}
-                 for key, (files, _) in self.reached.items()}
+        edges = {}
+        for key, (files, _) in self.reached.items():
+            made = {self.makers.get(f, key): via for f, via in files.items()}
+            edges[key] = {other: via for other, via in made.items() if other != key}
         for key in edges:
             for other in list(edges[key]):
                 if key in edges.get(other, ()) and self.place(key) < self.place(other):
@@ -155,10 +163,10 @@ class Graph:
         return sort_key(self.notebooks[key].path)
 
     def order(self, seconds=lambda key: 1.0) -> list[str]:
-        """Every notebook after those it builds on; among the ready ones, the head of the longest chain first.
+        """Every notebook after those it builds on; of those ready, the longest chain's head first.
 
-        `seconds`: how long a notebook is expected to take. What a cycle still holds back comes last, in
-        reading order.
+        `seconds`: how long a notebook is expected to take. What a cycle still holds back comes
+        last, in reading order.
         """
         users = {key: [] for key in self.needs}
         for key, needed in self.needs.items():
@@ -168,7 +176,8 @@ class Graph:
 
         def length(key, above=()):
             if key not in chain and key not in above:
-                chain[key] = seconds(key) + max([length(u, (*above, key)) for u in users[key]], default=0)
+                after = [length(user, (*above, key)) for user in users[key]]
+                chain[key] = seconds(key) + max(after, default=0)
             return chain.get(key, 0)
 
         waiting = {key: set(needed) for key, needed in self.needs.items()}
@@ -185,5 +194,7 @@ class Graph:
         return order + sorted(set(waiting) - set(order), key=self.place)
 
     def libraries(self) -> set[str]:
-        "Dotted names of all libraries that any notebook imports, directly or through the course's modules."
-        return set().union(*(names for _, names in self.reached.values())) if self.reached else set()
+        """Dotted names of all libraries that any notebook imports, directly or through the course's
+        modules."""
+        return set().union(
+            *(names for _, names in self.reached.values())) if self.reached else set()

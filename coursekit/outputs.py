@@ -1,6 +1,7 @@
 """Cell outputs: brought into one canonical form, searched for claims, written back into notebooks.
 
-Streams arrive in pieces whose cut depends on timing. Stored outputs must not: the same run gives the same bytes.
+Streams arrive in pieces whose cut depends on timing. Stored outputs must not: the same run gives
+the same bytes.
 """
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ CLAIM = 'application/vnd.course.claim+json'
 WIDGET = 'application/vnd.jupyter.widget-view+json'
 VOLATILE_CELL = ('execution', 'ExecuteTime', 'collapsed', 'scrolled', 'trusted')
 VOLATILE_NOTEBOOK = ('widgets', 'signature', 'papermill', 'execution')
-CELL_FILE = re.compile(r'(?:/[^\s:"\'()<>]*/|[A-Za-z]:\\[^\s"\'()<>]*\\)ipykernel_\d+[/\\](\d+\.py)')
+CELL_FILE = re.compile(
+    r'(?:/[^\s:"\'()<>]*/|[A-Za-z]:\\[^\s"\'()<>]*\\)ipykernel_\d+[/\\](\d+\.py)')
 
 
 def text_of(value) -> str:
@@ -44,7 +46,7 @@ def collapse(text: str) -> str:
 
 
 def _last_state(line: str) -> str:
-    "`10%\\r20%` -> `20%`; a shorter text leaves the tail of the longer one standing, as on a terminal."
+    "`10%\\r20%` -> `20%`; of a longer text the tail stays, as on a terminal."
     shown = ''
     for part in line.split('\r'):
         shown = part + shown[len(part):]
@@ -52,7 +54,7 @@ def _last_state(line: str) -> str:
 
 
 def merge_streams(outputs: list) -> list:
-    """Join stream pieces: between two displays, all of stdout is one output, then all of stderr is one."""
+    "Join stream pieces: between two displays, all of stdout is one output, then all of stderr."
     merged, pending = [], {}
 
     def flush():
@@ -71,14 +73,12 @@ def merge_streams(outputs: list) -> list:
 
 
 class Scrubber:
-    """Replaces this machine's folders by names that hold everywhere, in tracebacks and warnings."""
+    "Replaces this machine's folders by names that hold everywhere, in tracebacks and warnings."
 
     def __init__(self, root):
-        root, lib = str(root), sysconfig.get_paths()
+        lib, python = sysconfig.get_paths(), 'python{}.{}'.format(*sys.version_info)
         pairs = {lib['purelib']: 'site-packages', lib['platlib']: 'site-packages',
-                 lib['stdlib']: f'python{sys.version_info[0]}.{sys.version_info[1]}',
-                 os.path.realpath(lib['stdlib']): f'python{sys.version_info[0]}.{sys.version_info[1]}',
-                 root: ''}
+                 lib['stdlib']: python, os.path.realpath(lib['stdlib']): python, str(root): ''}
         home = os.path.expanduser('~')
         for folder in list(pairs):
             if home not in ('/', '~') and folder.startswith(home + os.sep):
@@ -119,7 +119,8 @@ def on_disk(out: dict) -> dict:
     if out['output_type'] == 'stream':
         out['text'] = lines_of(out['text'])
     elif 'data' in out:
-        out['data'] = {mime: lines_of(value) if is_text(mime) else value for mime, value in out['data'].items()}
+        out['data'] = {mime: lines_of(value) if is_text(mime) else value
+                       for mime, value in out['data'].items()}
         out.setdefault('metadata', {})
     return out
 
@@ -131,7 +132,8 @@ def is_text(mime: str) -> bool:
 def stored(raw: dict, outputs: dict[int, list], counts: dict[int, int], keep=()) -> dict:
     """The notebook to save: `raw` with new outputs and execution counts, by cell number.
 
-    A code cell that was not run loses what it held, except the skipped ones, whose numbers are in `keep`.
+    A code cell that was not run loses what it held, except the skipped ones, whose numbers are in
+    `keep`.
     """
     nb = deepcopy(raw)
     meta = nb.setdefault('metadata', {})
@@ -154,7 +156,7 @@ def numbered(out: dict, count: int) -> dict:
 
 
 def dumps(nb: dict) -> str:
-    "A notebook's text: the layout Jupyter uses, keys sorted, so that equal notebooks are equal bytes."
+    "A notebook's text in Jupyter's layout, keys sorted, so that equal notebooks are equal bytes."
     return json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
 
 

@@ -39,11 +39,13 @@ class Options:
     json: str | None = None
     html: str | None = None
     annotations: bool | None = None
+    scheduler: str | None = None
 
 
 @dataclass
 class Item:
-    "One notebook of a plan. `error`: it cannot be read; `skip`: it is not to be run; `why`: why `--changed` runs it."
+    """One notebook of a plan. `error`: it cannot be read; `skip`: it is not to be run; `why`: why
+    `--changed` runs it."""
     key: str
     path: Path
     notebook: Notebook | None = None
@@ -90,7 +92,8 @@ def unwanted(name: str, skip) -> str:
 def foreign(notebook: Notebook) -> str:
     "The language a notebook is in, if its metadata name one and it is not Python."
     meta = notebook.raw.get('metadata') or {}
-    name = (meta.get('kernelspec') or {}).get('language') or (meta.get('language_info') or {}).get('name')
+    name = (meta.get('kernelspec') or {}).get('language') or (meta.get('language_info')
+                                                              or {}).get('name')
     return name if isinstance(name, str) and name.lower() not in ('python', 'ipython') else ''
 
 
@@ -101,7 +104,10 @@ def find_notebooks(paths, root: Path) -> list[Path]:
         path = Path(name)
         if path.is_dir():
             here = sorted(path.rglob('*.ipynb'), key=lambda p: (p.parent, sort_key(p)))
-            here = [p for p in here if not any(part.startswith('.') for part in p.relative_to(path).parts)]
+            here = [
+                p for p in here
+                if not any(part.startswith('.') for part in p.relative_to(path).parts)
+            ]
             if not here:
                 raise CourseError(f'{name}: there is no notebook in this folder')
         elif path.is_file():
@@ -110,7 +116,8 @@ def find_notebooks(paths, root: Path) -> list[Path]:
             here = sorted(map(Path, glob.glob(name, recursive=True)), key=sort_key)
             here = [p for p in here if p.suffix == '.ipynb']
             if not here:
-                raise CourseError(f'{name}: there is no such notebook, and as a pattern it matches none')
+                raise CourseError(
+                    f'{name}: there is no such notebook, and as a pattern it matches none')
         found += here
     found = [p.absolute() for p in found] if paths else course_notebooks(root)
     return list(dict.fromkeys(Path(os.path.normpath(p)) for p in found))
@@ -147,10 +154,13 @@ class Plan:
             self.leave_out_unchanged()
         broken = [k for k in self.items if k not in readable]
         self.order = broken + self.graph.order(lambda key: self.history.seconds(key) or 10.0)
-        self.counts = {k: (sum(c.kind == 'code' and bool(c.source.strip()) for c in nb.cells), count_tests(nb))
-                       for k, nb in readable.items()}
+        self.counts = {
+            k: (sum(c.kind == 'code' and bool(c.source.strip()) for c in nb.cells), count_tests(nb))
+            for k, nb in readable.items()
+        }
         self.todo = [k for k in self.order if not self.items[k].skip]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(
+            os, 'sched_getaffinity') else os.cpu_count() or 1
         self.jobs = max(1, min(options.jobs or cores, len(self.todo)))
         self.threads = max(1, cores // self.jobs)
 
@@ -166,10 +176,15 @@ class Plan:
             item.error = f'{path}: is a notebook for {language}; only Python can be run'
             return item
         needs = item.course.get('needs') or []
-        reasons = [unwanted(str(n), self.options.skip) for n in ([needs] if isinstance(needs, str) else needs)]
+        reasons = [
+            unwanted(str(n), self.options.skip)
+            for n in ([needs] if isinstance(needs, str) else needs)
+        ]
         item.skip = next(filter(None, reasons), '')
         for c in item.notebook.cells:
-            why = next(filter(None, (unwanted(t, self.options.skip) for t in c.tags if t in KNOWN_TAGS)), '')
+            why = next(
+                filter(None, (unwanted(t, self.options.skip) for t in c.tags if t in KNOWN_TAGS)),
+                '')
             if c.kind == 'code' and why:
                 item.skip_cells[c.number] = why
         return item
@@ -177,9 +192,12 @@ class Plan:
     def choose(self):
         "Keep what --only and --lf ask for."
         if self.options.only:
-            self.items = {k: i for k, i in self.items.items()
-                          if any(fnmatch.fnmatch(name, pattern) for pattern in self.options.only
-                                 for name in (k, i.path.name, i.path.stem, i.path.name.split('_')[0]))}
+            self.items = {
+                k: i for k, i in self.items.items() if any(
+                    fnmatch.fnmatch(name, pattern)
+                    for pattern in self.options.only
+                    for name in (k, i.path.name, i.path.stem, i.path.name.split('_')[0]))
+            }
             if not self.items:
                 raise CourseError(f'--only {",".join(self.options.only)}: matches no notebook')
         if self.options.lf:
@@ -193,7 +211,8 @@ class Plan:
         for key, item in self.items.items():
             if item.skip or item.error:
                 continue
-            item.why = self.history.reason(key, self.fingerprint(key), lambda name: self.through(key, name))
+            item.why = self.history.reason(key, self.fingerprint(key),
+                                           lambda name: self.through(key, name))
             if not item.why:
                 item.skip, item.current = 'passed, and nothing it is made from has changed', True
 
@@ -204,7 +223,8 @@ class Plan:
 
     def fingerprint(self, key: str) -> dict:
         item = self.items[key]
-        return fingerprint(item.notebook, self.graph.reached[key][0], self.root, self.around, item.skip_cells)
+        return fingerprint(item.notebook, self.graph.reached[key][0], self.root, self.around,
+                           item.skip_cells)
 
     def place(self, key: str) -> tuple:
         "Where a notebook stands in reading order."
@@ -213,7 +233,8 @@ class Plan:
     def needs(self, key: str) -> list[str]:
         "The notebooks of this plan that must have passed before this one starts, nearest first."
         before = set(self.order[:self.order.index(key)])
-        return sorted((k for k in self.graph.needs.get(key, ()) if k in before), key=self.order.index)
+        return sorted((k for k in self.graph.needs.get(key, ()) if k in before),
+                      key=self.order.index)
 
     def env(self) -> dict[str, str]:
         "What is added to the environment of every notebook's process."
@@ -229,8 +250,9 @@ class Plan:
             timeout, source = BUDGET_FACTOR * item.budget, f'{BUDGET_FACTOR} times its budget of {item.budget:g} s'
         elif timeout is None:
             timeout, source = DEFAULT_TIMEOUT, 'the default; --timeout changes it'
-        return Job(key, str(item.path), item.notebook.raw, str(item.path.parent), self.env(), dict(item.skip_cells),
-                   timeout or None, source, options.cell_timeout or None, options.mem_limit or None)
+        return Job(key, str(item.path), item.notebook.raw, str(item.path.parent), self.env(),
+                   dict(item.skip_cells), timeout or None, source, options.cell_timeout or None,
+                   options.mem_limit or None)
 
     def engine(self) -> tuple[str, str]:
         "-> the engine to use, and why it is not the one asked for"
@@ -245,17 +267,23 @@ class Plan:
 def preloads(libraries, folders=()) -> list[str]:
     """The modules that the warm parent imports, chosen from those the notebooks import.
 
-    Only libraries known to be the same whether they are imported before or after there is a notebook: pyplot,
-    tqdm.auto or fastai look at import time whether they are in one.
+    Only libraries known to be the same whether they are imported before or after there is a
+    notebook: pyplot, tqdm.auto or fastai look at import time whether they are in one.
     """
     tops = {name.split('.')[0] for name in libraries}
     if 'fastai' in tops:
         tops |= {'torch', 'torchvision', 'pandas', 'numpy', 'PIL', 'matplotlib', 'scipy'}
-    chosen = [top for top in ('numpy', 'scipy', 'PIL', 'pandas', 'sympy', 'networkx', 'numba', 'sklearn', 'skimage',
-                              'torch', 'torchvision', 'torchaudio') if top in tops]
+    chosen = [
+        top for top in ('numpy', 'scipy', 'PIL', 'pandas', 'sympy', 'networkx', 'numba', 'sklearn',
+                        'skimage', 'torch', 'torchvision', 'torchaudio') if top in tops
+    ]
     if any((Path(f) / 'matplotlibrc').exists() for f in folders):
-        tops.discard('matplotlib')  # read when matplotlib is imported, from the notebook's own folder
+        tops.discard(
+            'matplotlib')  # read when matplotlib is imported, from the notebook's own folder
     if 'matplotlib' in tops:
-        chosen += ['matplotlib', 'matplotlib.figure', 'matplotlib.backends.backend_agg', 'matplotlib.image']
-    chosen += sorted(n for n in libraries if n.split('.')[0] in chosen and '.' in n and not n.startswith('matplotlib'))
+        chosen += [
+            'matplotlib', 'matplotlib.figure', 'matplotlib.backends.backend_agg', 'matplotlib.image'
+        ]
+    chosen += sorted(n for n in libraries
+                     if n.split('.')[0] in chosen and '.' in n and not n.startswith('matplotlib'))
     return [*chosen, 'numpy.random'] if 'numpy' in chosen or len(chosen) > 1 else chosen

@@ -23,7 +23,8 @@ CLOCK = os.sysconf('SC_CLK_TCK') if LINUX else 100
 class Usage:
     """What a process tree used so far: MB (10**6 bytes) and CPU seconds.
 
-    `seen`: for every process ever seen in it, (pid, start) -> CPU seconds, so that strays can be ended.
+    `seen`: for every process ever seen in it, (pid, start) -> CPU seconds, so that strays can be
+    ended.
     """
     now_mb: float = 0.0
     peak_mb: float = 0.0
@@ -55,7 +56,8 @@ def linux_tree(pid: int) -> list:
         pid = todo.pop()
         try:
             stat = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-            found.append(((pid, stat[19]), (int(stat[11]) + int(stat[12])) / CLOCK, int(stat[21]) * PAGE / 1e6))
+            found.append(((pid, stat[19]), (int(stat[11]) + int(stat[12])) / CLOCK,
+                          int(stat[21]) * PAGE / 1e6))
             for thread in os.listdir(f'/proc/{pid}/task'):
                 todo += map(int, Path(f'/proc/{pid}/task/{thread}/children').read_text().split())
         except (OSError, ValueError, IndexError):
@@ -70,14 +72,15 @@ def psutil_tree(pid: int) -> list:
         for p in (root, *root.children(recursive=True)):
             with p.oneshot():
                 t = p.cpu_times()
-                found.append(((p.pid, p.create_time()), t.user + t.system, p.memory_info().rss / 1e6))
+                key = p.pid, p.create_time()
+                found.append((key, t.user + t.system, p.memory_info().rss / 1e6))
     except psutil.Error:
         pass
     return found
 
 
 def own_mb(usage: Usage) -> float:
-    """What the tree uses when pages shared between its members count once (a DataLoader's workers share most).
+    """What the tree uses when a page shared by several counts once, as most of a DataLoader's do.
 
     Slower than the plain sum, so it is asked only before a notebook is ended for its memory.
     """
@@ -85,7 +88,7 @@ def own_mb(usage: Usage) -> float:
     for pid, _ in usage.seen:
         try:
             text = Path(f'/proc/{pid}/smaps_rollup').read_text()
-            total += int(text.split('\nPss:')[1].split()[0]) / 1000
+            total += int(text.split('\nPss:')[1].split()[0]) * 1024 / 1e6
         except (OSError, IndexError, ValueError):
             pass
     return total or usage.now_mb
@@ -100,7 +103,7 @@ def alive(pid: int) -> bool:
 
 
 def send(pid: int, signum: int) -> None:
-    "Send a signal to one process; a process that is gone needs none. Windows knows only the last one."
+    "Send a signal to one process, if it is still there. Windows knows only the last one."
     try:
         os.kill(pid, signum if os.name == 'posix' else signal.SIGTERM)
     except (ProcessLookupError, PermissionError):
@@ -120,8 +123,8 @@ def interrupt(pid: int) -> None:
 def kill_tree(pid: int, usage: Usage, mark: str = '') -> None:
     """SIGKILL for all of a notebook's processes, wherever they hide.
 
-    These are its session, every process once seen below it, and every process that carries its mark in the
-    environment, whatever session it moved to.
+    These are its session, every process once seen below it, and every process that carries its mark
+    in the environment, whatever session it moved to.
     """
     members = strays(pid, mark)
     for child, start in usage.seen:
@@ -132,7 +135,7 @@ def kill_tree(pid: int, usage: Usage, mark: str = '') -> None:
 
 
 def start_of(pid: int):
-    "When a process started, in the form `seen` holds: tells it from a later one with the same number."
+    "When a process started, as `seen` holds it: tells it from a later one with its number."
     try:
         if LINUX:
             return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
@@ -157,7 +160,7 @@ def strays(session: int, mark: str = '') -> set[int]:
 
 
 def adopt_orphans() -> None:
-    "From now on, what our descendants leave behind becomes our child (Linux), so that it can be found and ended."
+    "From now on, what our descendants leave behind becomes our child (Linux), so we can end it."
     if LINUX:
         import ctypes
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER

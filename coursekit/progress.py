@@ -65,7 +65,8 @@ class Progress:
     def result_line(self, r: Result) -> str:
         if r.seconds:
             return f'{word(r.outcome):13} {r.notebook}  {r.seconds:.1f} s'
-        return f'{word(r.outcome):13} {r.notebook}' + (f'  ({r.message.removeprefix("blocked ")})' if r.message else '')
+        return f'{word(r.outcome):13} {r.notebook}' + (f'  ({r.message.removeprefix("blocked ")})'
+                                                       if r.message else '')
 
     def ended(self, result: Result):
         raise NotImplementedError

@@ -15,8 +15,8 @@ WORDS = {'timeout': 'timed out', 'oom': 'out of memory', 'error': 'tool error'}
 class Job:
     """One notebook to run, with all that an engine needs to know about it.
 
-    `key` is its name in every report, `raw` its JSON, `skip` the reason for each cell (by number) that
-    is not to be run. Limits are seconds and GB; None means none.
+    `key` is its name in every report, `raw` its JSON, `skip` the reason for each cell (by number)
+    that is not to be run. Limits are seconds and GB; None means none.
     """
     key: str
     path: str
@@ -33,14 +33,14 @@ class Job:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, d: dict) -> 'Job':
+    def from_dict(cls, d: dict) -> Job:
         "A job from data that may have been JSON, which knows only strings as keys."
         return cls(**{**d, 'skip': {int(k): v for k, v in d.get('skip', {}).items()}})
 
 
 @dataclass
 class Failure:
-    """Where and how a cell failed: enough for a report of 25 lines, no object of the notebook's process."""
+    "Where and how a cell failed: enough for a report of 25 lines."
     ename: str = ''
     evalue: str = ''
     traceback: list = field(default_factory=list, repr=False)
@@ -73,7 +73,8 @@ class Result:
 
     def public(self) -> dict:
         "The entry that `--json` writes."
-        names = ('notebook', 'outcome', 'cell', 'message', 'seconds', 'cpu_seconds', 'peak_mb', 'claims')
+        names = ('notebook', 'outcome', 'cell', 'message', 'seconds', 'cpu_seconds', 'peak_mb',
+                 'claims')
         record = {name: getattr(self, name) for name in names}
         return {k: round(v, 3) if isinstance(v, float) else v for k, v in record.items()}
 
@@ -81,7 +82,7 @@ class Result:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, d: dict) -> 'Result':
+    def from_dict(cls, d: dict) -> Result:
         d = dict(d)
         if d.get('failure'):
             d['failure'] = Failure(**d['failure'])

@@ -40,7 +40,9 @@ class Story:
         self.result, self.notebook, self.root = result, notebook, Path(root)
         self.failure = result.failure
         self.frames = list(self.failure.frames) if self.failure else []
-        sources = {c.number: c.source for c in notebook.cells if c.kind == 'code'} if notebook else {}
+        sources = {c.number: c.source
+                   for c in notebook.cells
+                   if c.kind == 'code'} if notebook else {}
         self.locator = Locator(sources, root) if self.frames else None
 
     @property
@@ -81,9 +83,11 @@ class Story:
         shown = []
         for n in range(max(1, number - 2), min(len(text), number) + 1):
             shown.append(f'  {">" if n == number else " "} {n:3} | {text[n - 1]}')
-        if frame['col'] is not None and number <= len(text) and frame['source'] == text[number - 1].rstrip():
+        if frame['col'] is not None and number <= len(text) and frame['source'] == text[
+                number - 1].rstrip():
             start, end = frame['col'], frame['end_col'] or frame['col'] + 1
-            shown.append(GUTTER + ' ' * start + '^' * max(1, min(end, len(text[number - 1])) - start))
+            shown.append(GUTTER + ' ' * start + '^' * max(1,
+                                                          min(end, len(text[number - 1])) - start))
         return shown
 
     def path(self) -> list[str]:
@@ -96,21 +100,25 @@ class Story:
             inner = [f for f in inner if any(f is k for k in keep)]
         shown = []
         for f in inner:
-            shown.append(f'  in {f["func"]}, {self.named(f)}' if f['func'] else f'  in {self.named(f)}')
+            shown.append(
+                f'  in {f["func"]}, {self.named(f)}' if f['func'] else f'  in {self.named(f)}')
             if f['source'].strip() and self.is_ours(f):
                 shown.append(GUTTER + f['source'].strip())
         return shown
 
     def is_ours(self, frame) -> bool:
         path = Path(frame['file'])
-        return is_cell(frame['file']) or (self.root in path.parents and 'site-packages' not in path.parts)
+        return is_cell(frame['file']) or (self.root in path.parents
+                                          and 'site-packages' not in path.parts)
 
     def named(self, frame) -> str:
-        "A frame's place for a reader: a cell, a module of the course with its cell, or a library's file."
+        """A frame's place for a reader: a cell, a module of the course with its cell, or a
+        library's file."""
         if cell := self.locator.cell(frame['file']):
             return f'cell {cell}, line {frame["line"]}'
         path = Path(frame['file'])
-        name = os.path.relpath(path, self.root) if self.is_ours(frame) else '/'.join(path.parts[-3:])
+        name = os.path.relpath(path, self.root) if self.is_ours(frame) else '/'.join(
+            path.parts[-3:])
         origin = self.locator.origin(frame['file'], frame['line'])
         return f'{name}:{frame["line"]}' + (f' ({origin})' if origin else '')
 
@@ -122,7 +130,9 @@ class Story:
         if self.result.outcome == CRASHED and not self.frames and self.failure and not self.result.cell:
             lines.append(plain(self.failure.last_output)[-500:])
         lines = [part for line in lines for part in (textwrap.wrap(line, WIDTH - 2) or [''])]
-        return ['  ' + line for line in (lines if len(lines) <= 7 else lines[:5] + ['...'] + lines[-1:])]
+        return [
+            '  ' + line for line in (lines if len(lines) <= 7 else lines[:5] + ['...'] + lines[-1:])
+        ]
 
     def last_output(self) -> list[str]:
         if not self.failure or not self.failure.last_output.strip():
@@ -143,7 +153,10 @@ def blocked_lines(results: list[Result]) -> list[str]:
     for r in results:
         if r.outcome == BLOCKED:
             groups.setdefault(r.message, []).append(Path(r.notebook).stem)
-    return [f'BLOCKED  {", ".join(names)}: {message.removeprefix("blocked ")}' for message, names in groups.items()]
+    return [
+        f'BLOCKED  {", ".join(names)}: {message.removeprefix("blocked ")}'
+        for message, names in groups.items()
+    ]
 
 
 def columns(rows: list[list[str]], right=()) -> list[str]:
@@ -163,9 +176,13 @@ def summary(results: list[Result], counts: dict[str, tuple[int, int]]) -> list[s
         cells, tests = counts.get(r.notebook, (0, 0))
         ran = r.outcome not in (SKIPPED, BLOCKED)
         left_out = len(r.skipped_cells)
-        rows.append([r.notebook, f'{cells - left_out}/{cells}' if left_out else str(cells), str(tests),
-                     str(len(r.claims)), f'{r.seconds:.1f}' if ran else '', f'{r.peak_mb:.0f}' if ran else '',
-                     ending(r)])
+        rows.append([
+            r.notebook, f'{cells - left_out}/{cells}' if left_out else str(cells),
+            str(tests),
+            str(len(r.claims)), f'{r.seconds:.1f}' if ran else '',
+            f'{r.peak_mb:.0f}' if ran else '',
+            ending(r)
+        ])
     lines = columns(rows, right=(1, 2, 3, 4, 5))
     return [lines[0], '-' * min(WIDTH, max(map(len, lines))), *lines[1:]]
 
@@ -181,8 +198,10 @@ def ending(r: Result) -> str:
 
 def totals(results: list[Result], seconds: float, cpu_seconds: float) -> str:
     "`12 passed, 1 failed in 73.1 s (110.2 CPU s)`"
-    parts = [f'{n} {word(o)}' for o in (PASSED, FAILED, TIMEOUT, CRASHED, OOM, ERROR, BLOCKED, SKIPPED)
-             if (n := sum(r.outcome == o for r in results))]
+    parts = [
+        f'{n} {word(o)}' for o in (PASSED, FAILED, TIMEOUT, CRASHED, OOM, ERROR, BLOCKED, SKIPPED)
+        if (n := sum(r.outcome == o for r in results))
+    ]
     return f'{", ".join(parts) or "nothing"} in {seconds:.1f} s ({cpu_seconds:.1f} CPU s)'
 
 

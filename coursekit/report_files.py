@@ -25,21 +25,25 @@ def xml_text(text: str) -> str:
 
 
 def write_junit(path, results: list[Result], stories: dict[str, list[str]]):
-    "The run as JUnit XML, a test case for each notebook; `stories`: notebook -> the lines of its report."
+    """The run as JUnit XML, a test case for each notebook; `stories`: notebook -> the lines of its
+    report."""
     failures = sum(r.outcome in (FAILED, TIMEOUT, OOM, CRASHED) for r in results)
-    suite = ElementTree.Element('testsuite', name='notebooks', tests=str(len(results)), failures=str(failures),
+    suite = ElementTree.Element('testsuite', name='notebooks', tests=str(len(results)),
+                                failures=str(failures),
                                 errors=str(sum(r.outcome == ERROR for r in results)),
                                 skipped=str(sum(r.outcome in (SKIPPED, BLOCKED) for r in results)),
                                 time=f'{sum(r.seconds for r in results):.3f}')
     for r in results:
         where = Path(r.notebook)
-        case = ElementTree.SubElement(suite, 'testcase', name=where.name, classname=str(where.parent),
-                                      file=r.notebook, time=f'{r.seconds:.3f}')
+        case = ElementTree.SubElement(suite, 'testcase', name=where.name,
+                                      classname=str(where.parent), file=r.notebook,
+                                      time=f'{r.seconds:.3f}')
         if r.outcome in (SKIPPED, BLOCKED):
-            ElementTree.SubElement(case, 'skipped', message=xml_text(f'{word(r.outcome)}: {r.message}'))
+            ElementTree.SubElement(case, 'skipped',
+                                   message=xml_text(f'{word(r.outcome)}: {r.message}'))
         elif r.outcome != PASSED:
-            what = ElementTree.SubElement(case, 'error' if r.outcome == ERROR else 'failure', type=r.outcome,
-                                          message=xml_text(r.message))
+            what = ElementTree.SubElement(case, 'error' if r.outcome == ERROR else 'failure',
+                                          type=r.outcome, message=xml_text(r.message))
             what.text = xml_text('\n'.join(stories.get(r.notebook, [])))
     root = ElementTree.Element('testsuites')
     root.append(suite)
@@ -48,7 +52,8 @@ def write_junit(path, results: list[Result], stories: dict[str, list[str]]):
 
 
 def line_in_file(path, cell: int | None, line: int | None) -> int:
-    """The line of an .ipynb file at which a cell's source line stands, for a viewer of files; 1 if it cannot be told.
+    """The line of an .ipynb file at which a cell's source line stands, for a viewer of files; 1 if
+    it cannot be told.
 
     Works on the usual layout, in which each line of source is a line of the file.
     """
@@ -69,7 +74,8 @@ def line_in_file(path, cell: int | None, line: int | None) -> int:
 
 
 def as_written(source) -> str:
-    "A pattern for a cell's source as any JSON writer may have put it: a string, or a list of strings."
+    """A pattern for a cell's source as any JSON writer may have put it: a string, or a list of
+    strings."""
     if isinstance(source, str):
         return f'(?:{re.escape(json.dumps(source))}|{re.escape(json.dumps(source, ensure_ascii=False))})'
     return r'\[\s*' + r',\s*'.join(map(as_written, source)) + r'\s*\]'
@@ -103,6 +109,8 @@ def write_html(folder, result: Result) -> Path:
         cell.source = ''.join(cell.source)
         cell.setdefault('outputs', []) if cell.cell_type == 'code' else None
     body, _ = HTMLExporter().from_notebook_node(nbformat.reads(nbformat.writes(nb), as_version=4))
-    path = Path(folder) / (re.sub(r'[/\\]', '-', str(Path(result.notebook).with_suffix('')).lstrip('./')) + '.html')
+    path = Path(folder) / (re.sub(r'[/\\]', '-',
+                                  str(Path(result.notebook).with_suffix('')).lstrip('./'))
+                           + '.html')
     write_atomic(path, body)
     return path

@@ -1,10 +1,12 @@
 """Claims on record: `results.json`, and the table in README.md that comes from it.
 
-`python -m coursekit.results` brings the table up to date; `python -m coursekit.results --check` only says whether it is.
+`python -m coursekit.results` brings the table up to date; `python -m coursekit.results --check`
+only says whether it is.
 """
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from .notebook import CourseError, course_notebooks, find_root, load
 from .outputs import write_atomic
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
-FIELDS = ('chapter', 'notebook', 'cell', 'name', 'data', 'value', 'sd', 'n', 'unit', 'at_least', 'at_most', 'seconds')
+FIELDS = ('chapter', 'notebook', 'cell', 'name', 'data', 'value', 'sd', 'n', 'unit', 'at_least',
+          'at_most', 'seconds')
 MEASURED = ('value', 'sd', 'seconds')
 
 
@@ -25,7 +28,8 @@ def read(root) -> dict:
     except FileNotFoundError:
         return {'claims': [], 'chapters': []}
     except (ValueError, KeyError, TypeError) as e:
-        raise CourseError(f'{path}: is damaged ({e}); restore it from git, or delete it and run with --record') from None
+        raise CourseError(f'{path}: is damaged ({e}); restore it from git, or delete it and run '
+                          'with --record') from None
 
 
 def rounded(x, digits=4):
@@ -43,9 +47,11 @@ def entries(results) -> tuple[list[dict], list[dict]]:
         chapter = name.split('_')[0]
         for c in r.claims:
             entry = {'chapter': chapter, 'notebook': name, **c}
-            claims.append({k: rounded(entry.get(k)) if k in MEASURED else entry.get(k) for k in FIELDS})
+            claims.append({k: rounded(entry.get(k)) if k in MEASURED else entry.get(k)
+                           for k in FIELDS})
         chapters.append({'chapter': chapter, 'notebook': name, 'seconds': round(r.seconds, 1),
-                         'cpu_seconds': round(r.cpu_seconds, 1), 'peak_mb': round(r.peak_mb), 'claims': len(r.claims)})
+                         'cpu_seconds': round(r.cpu_seconds, 1), 'peak_mb': round(r.peak_mb),
+                         'claims': len(r.claims)})
     return claims, chapters
 
 
@@ -56,22 +62,23 @@ def identity(claim: dict) -> tuple:
 def merge(old: dict, results) -> dict:
     """The record with a run's passed chapters put in the place of what it held about them.
 
-    Claims on other data of the same chapter stay, as a run sees one dataset at a time. A chapter with no
-    notebook any more is the caller's to drop (`prune`).
+    Claims on other data of the same chapter stay, as a run sees one dataset at a time. A chapter
+    with no notebook any more is the caller's to drop (`prune`).
     """
     claims, chapters = entries(results)
     fresh, ran = {identity(c) for c in claims}, {c['chapter']: c['notebook'] for c in chapters}
     data = {(c['chapter'], c['data']) for c in claims}
     kept = [c for c in old['claims'] if identity(c) not in fresh
             and (c['chapter'] not in ran or (c['data'] and (c['chapter'], c['data']) not in data))]
+    others = [c for c in old['chapters'] if c['chapter'] not in ran]
     return {'claims': sorted(kept + claims, key=order),
-            'chapters': sorted([c for c in old['chapters'] if c['chapter'] not in ran] + chapters, key=chapter_key)}
+            'chapters': sorted(others + chapters, key=chapter_key)}
 
 
 def prune(record: dict, root) -> dict:
     "The record without chapters whose notebook is gone."
     names = {p.name for p in course_notebooks(root)}
-    return {part: [e for e in entries if e['notebook'] in names] for part, entries in record.items()}
+    return {k: [e for e in part if e['notebook'] in names] for k, part in record.items()}
 
 
 def chapter_key(entry: dict) -> tuple:
@@ -84,18 +91,19 @@ def order(claim: dict) -> tuple:
 
 
 def write(record: dict, root) -> bool:
-    "Save results.json: one claim a line, so that a change is one line of a diff. -> was it written?"
-    text = '{\n' + ',\n'.join(
-        f' "{part}": [\n' + ',\n'.join('  ' + json.dumps(e, ensure_ascii=False) for e in record[part]) + '\n ]'
-        for part in ('claims', 'chapters')) + '\n}\n'
-    return write_atomic(Path(root) / 'results.json', text)
+    "Save results.json, a claim a line, so that a diff is short. -> was it written?"
+    parts = []
+    for part in ('claims', 'chapters'):
+        lines = ',\n'.join('  ' + json.dumps(e, ensure_ascii=False) for e in record[part])
+        parts.append(f' "{part}": [\n{lines}\n ]')
+    return write_atomic(Path(root) / 'results.json', '{\n' + ',\n'.join(parts) + '\n}\n')
 
 
 def compare(record: dict, results) -> tuple[list[dict], list[dict]]:
     """-> the claims of a run that the record does not hold, and those that moved away from it.
 
-    A value has moved when it is off by more than 3 of its standard deviations or, without one, by more than 5 %;
-    times and ratios of times (units s, ms, ×) do from run to run, and are left out.
+    A value has moved when it is off by more than 3 of its standard deviations or, without one, by
+    more than 5 %; times and ratios of times (units s, ms, ×) do from run to run, and are left out.
     """
     known = {identity(c): c for c in record['claims']}
     new, moved = [], []
@@ -131,8 +139,9 @@ def suffix(unit) -> str:
 def told(claim: dict) -> tuple[str, str]:
     "-> a claim's value with sd and n, and its bound"
     value = number(claim['value'])
-    if claim['sd'] is not None:
-        value += f' ± {number(claim["sd"])}'
+    if claim['sd']:  # two digits of the spread, and as many places of the mean
+        places = max(0, 1 - math.floor(math.log10(claim['sd'])))
+        value = f'{claim["value"]:,.{places}f} ± {claim["sd"]:.{places}f}'
     value += suffix(claim['unit'])
     if claim['n']:
         value += f' (n = {claim["n"]})'
@@ -146,17 +155,19 @@ def plural(n: int, word: str) -> str:
 
 def table(record: dict, titles: dict[str, str]) -> str:
     "The README's table, in Markdown. `titles`: notebook name -> title"
-    lines = ['| Chapter | Claim | Data | Measured | Asserted | Seconds |', '|:--|:--|:--|--:|--:|--:|']
+    lines = ['| Chapter | Claim | Data | Measured | Asserted | Seconds |',
+             '|:--|:--|:--|--:|--:|--:|']
     before = None
     for c in record['claims']:
         value, bound = told(c)
-        link = f'[{c["chapter"]} {titles.get(c["notebook"], "")}](nbs/{c["notebook"]})' if c['notebook'] != before else ''
-        before = c['notebook']
+        file, title = c['notebook'], titles.get(c['notebook'], '')
+        link = f'[{c["chapter"]} {title}](nbs/{file})' if file != before else ''
+        before = file
         cells = [link, c['name'], c['data'] or '', value, bound, number(c['seconds'])]
         lines.append('| ' + ' | '.join(str(x).replace('|', '\\|') for x in cells) + ' |')
     total = sum(c['seconds'] for c in record['chapters'])
-    lines += ['', f'{plural(len(record["claims"]), "claim")} from {plural(len(record["chapters"]), "chapter")}, '
-                  f'which took {number(total)} s one after the other.']
+    claims, chapters = (plural(len(record[f'{w}s']), w) for w in ('claim', 'chapter'))
+    lines += ['', f'{claims} from {chapters}, which took {number(total)} s one after the other.']
     return '\n'.join(lines)
 
 
@@ -165,7 +176,8 @@ def readme(root) -> tuple[str, str]:
     path = Path(root) / 'README.md'
     text = path.read_text(encoding='utf-8')
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise CourseError(f'{path}: needs the two lines {BEGIN} and {END}, in this order, where the table goes')
+        raise CourseError(f'{path}: needs the two lines {BEGIN} and {END}, in this order, '
+                          'where the table goes')
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     titles = {p.name: load(p).title for p in course_notebooks(root)}
     return text, f'{head}{BEGIN}\n{table(read(root), titles)}\n{END}{tail}'
@@ -186,9 +198,11 @@ def main():
         root = find_root()
         if '--check' in sys.argv[1:]:
             if not readme_is_current(root):
-                sys.exit('README.md: the results table is out of date; run `python -m coursekit.results`')
+                sys.exit('README.md: the results table is out of date; '
+                         'run `python -m coursekit.results`')
         else:
-            print('README.md: results table', 'updated' if update_readme(root) else 'was up to date')
+            done = 'updated' if update_readme(root) else 'was up to date'
+            print(f'README.md: results table {done}')
     except (CourseError, OSError) as e:
         sys.exit(f'error: {e}')
 

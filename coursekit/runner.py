@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,10 +15,11 @@ from .session import Session
 
 
 class Pool:
-    """Runs jobs, given as data, and returns results, given as data: `async with Pool(...) as pool: await pool.run(job)`.
+    """Runs jobs, given as data, and returns results, given as data: `async with Pool(...) as pool:
+    await pool.run(job)`.
 
-    It knows nothing of plans and files, so it can as well stand on another machine. A job that the fork engine
-    cannot take runs on the kernel engine, which starts when first needed.
+    It knows nothing of plans and files, so it can as well stand on another machine. A job that the
+    fork engine cannot take runs on the kernel engine, which starts when first needed.
     """
 
     def __init__(self, engine: str, modules=(), env=None, root='.'):
@@ -46,7 +46,8 @@ class Pool:
             self.kernel = await self.stack.enter_async_context(KernelEngine())
         return self.kernel
 
-    async def run(self, job: Job, report=lambda *event: None, deadline: float | None = None) -> Result:
+    async def run(self, job: Job, report=lambda *event: None,
+                  deadline: float | None = None) -> Result:
         "Run one notebook. An error of the tool itself is a result like any other."
         engine, notes = self.first, []
         try:
@@ -82,10 +83,11 @@ class Pool:
 
 
 def run_contents(jobs: list[dict], n_jobs: int = 1, **pool) -> list[dict]:
-    """Run notebooks given as data (`Job.as_dict`), and return their results as data, in the same order.
+    """Run notebooks given as data (`Job.as_dict`), and return their results as data, in the same
+    order.
 
-    `pool` are the arguments of `Pool`. Knows nothing of the course's files beyond what the jobs name: the work of
-    one machine among several.
+    `pool` are the arguments of `Pool`. Knows nothing of the course's files beyond what the jobs
+    name: the work of one machine among several.
     """
     async def main():
         gate = asyncio.Semaphore(n_jobs)
@@ -102,8 +104,13 @@ def run_contents(jobs: list[dict], n_jobs: int = 1, **pool) -> list[dict]:
 
 def pool_for(plan: Plan) -> Pool:
     "The pool a plan asks for, its warm parent loaded with what the notebooks to be run import."
+    if plan.options.scheduler:
+        from .cluster import ClusterPool
+        return ClusterPool(plan)
     engine, _ = plan.engine()
-    libraries = set().union(*(plan.graph.reached[k][1] for k in plan.todo if k in plan.graph.reached))
+    libraries = set().union(*(plan.graph.reached[k][1]
+                              for k in plan.todo
+                              if k in plan.graph.reached))
     folders = {plan.items[k].path.parent for k in plan.todo}
     return Pool(engine, preloads(libraries, folders), plan.env(), plan.root)
 
@@ -147,7 +154,8 @@ class Run:
         try:
             while waiting or running:
                 for key in list(waiting):
-                    if len(running) < self.plan.jobs and all(k in self.results for k in self.plan.needs(key)):
+                    if len(running) < self.plan.jobs and all(k in self.results
+                                                             for k in self.plan.needs(key)):
                         waiting.remove(key)
                         if not self.blocked(key):
                             running[asyncio.ensure_future(self.one(pool, key))] = key
@@ -167,13 +175,16 @@ class Run:
         if not bad:
             return False
         roots = [k for k in bad if self.results[k].outcome != BLOCKED] or bad
-        what = ', '.join(f'{Path(k).name} ({WORDS.get(o := self.results[k].outcome, o)})' for k in roots)
+        what = ', '.join(
+            f'{Path(k).name} ({WORDS.get(o := self.results[k].outcome, o)})' for k in roots)
         self.end(Result(key, BLOCKED, message=f'blocked by {what}'))
         return True
 
     async def one(self, pool: Pool, key: str):
         if self.deadline and time.monotonic() > self.deadline:
-            self.end(Result(key, TIMEOUT, message='not started: the time for the whole run was up (--run-timeout)'))
+            self.end(
+                Result(key, TIMEOUT,
+                       message='not started: the time for the whole run was up (--run-timeout)'))
             return
         self.report('start', key)
         self.parts[key] = self.plan.fingerprint(key)

@@ -1,7 +1,7 @@
 """One notebook being run: where it is, what it has put out, what it may use, and how it ended.
 
-Both engines tell the same story to a `Session`; it enforces time and memory and turns the story into a `Result`,
-so that an outcome does not depend on the engine.
+Both engines tell the same story to a `Session`; it enforces time and memory and turns the story
+into a `Result`, so that an outcome does not depend on the engine.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import signal
 import time
+from pathlib import Path
 
 from . import processes
 from .frames import from_dump
@@ -16,8 +17,8 @@ from .judge import complaint
 from .outputs import claims_in, text_of
 from .records import CRASHED, ERROR, FAILED, OOM, PASSED, TIMEOUT, Failure, Job, Result
 
-GRACE = 5.0           # seconds between SIGINT and SIGABRT
-TICK = 0.1            # seconds between two looks at a notebook's processes
+GRACE = 5.0  # seconds between SIGINT and SIGABRT
+TICK = 0.1  # seconds between two looks at a notebook's processes
 MAX_TEXT = 1_000_000  # characters of stream output kept for one cell
 MAX_RICH = 50_000_000  # characters of all other outputs kept for one cell
 
@@ -31,7 +32,8 @@ class Session:
         self.outputs, self.counts, self.seconds_of = {}, {}, {}
         self.text_size, self.rich_size, self.lost = {}, {}, {}
         self.pid = self.code = self.cell = self.breach = self.failed = self.guard = None
-        self.stderr, self.broken, self.frames, self.notes = '', '', [], []
+        self.stack = self.stderr = self.broken = ''
+        self.frames, self.notes = [], []
         self.completed = self.killed = False
         self.stopped = asyncio.Event()
         self.began = self.cell_began = time.monotonic()
@@ -85,9 +87,9 @@ class Session:
             self.failed = (number, wrong, reply)
         return not wrong and not self.breach
 
-    def finished(self, code: int | None, stderr: str = ''):
-        "The process is gone. `code`: its exit code (negative: a signal) if it ended by itself, else None."
-        self.code, self.stderr = code, stderr
+    def finished(self, code: int | None):
+        "The process is gone; `code`: its exit code, negative for a signal, None if we ended it."
+        self.code = code
         if self.guard is not None:
             self.guard.cancel()
         self.seconds = time.monotonic() - self.began
@@ -107,9 +109,9 @@ class Session:
     def check(self) -> tuple[str, str] | None:
         "The limit that is passed now, if any: outcome and message."
         job, now = self.job, time.monotonic()
-        if job.mem_limit and self.usage.now_mb > (limit := job.mem_limit * 1000):
-            if (used := processes.own_mb(self.usage)) > limit:
-                return OOM, f'used {used:,.0f} MB of memory; the limit is {job.mem_limit:g} GB (--mem-limit)'
+        limit = job.mem_limit * 1000 if job.mem_limit else float('inf')
+        if self.usage.now_mb > limit and (used := processes.own_mb(self.usage)) > limit:
+            return OOM, f'used {used:,.0f} MB; the limit is {job.mem_limit:g} GB (--mem-limit)'
         if job.cell_timeout and self.cell and now - self.cell_began > job.cell_timeout:
             return TIMEOUT, f'the cell took longer than {job.cell_timeout:g} s (--cell-timeout)'
         if job.timeout and now - self.began > job.timeout:
@@ -119,7 +121,7 @@ class Session:
         return None
 
     async def stop(self, gently: bool):
-        "SIGINT, so that a traceback shows where it was; then SIGABRT, so that a stack does; then SIGKILL."
+        "SIGINT, whose traceback shows where it was; SIGABRT, whose stack does; SIGKILL."
         cell = self.cell
         if gently and self.pid is not None:
             processes.interrupt(self.pid)
@@ -149,12 +151,13 @@ class Session:
 
     def result(self, engine: str = '') -> Result:
         outcome, cell, message = self.verdict()
-        result = Result(self.job.key, outcome, cell, message[:2000], self.seconds, self.usage.cpu_seconds,
-                        self.usage.peak_mb, engine=engine, notes=self.notes,
+        result = Result(self.job.key, outcome, cell, message[:2000], self.seconds,
+                        self.usage.cpu_seconds, self.usage.peak_mb, engine=engine, notes=self.notes,
                         skipped_cells={str(k): v for k, v in self.job.skip.items()})
         for number, outs in sorted(self.outputs.items()):
             seconds = round(self.seconds_of.get(number, 0), 3)
-            result.claims += [{'cell': number, **claim, 'seconds': seconds} for claim in claims_in(outs)]
+            result.claims += [{'cell': number, **claim, 'seconds': seconds}
+                              for claim in claims_in(outs)]
         if outcome != PASSED:
             result.failure = self.told(cell)
         return result
@@ -171,24 +174,28 @@ class Session:
             return CRASHED, self.cell, f'the notebook broke the process that runs it: {self.broken}'
         if self.code is not None:
             outcome, message = exit_meaning(self.code)
+            if self.cell is None and self.stderr.strip():
+                message = f'the process died before the first cell: {self.stderr.strip()[-500:]}'
             return outcome, self.cell, message
         return ERROR, self.cell, 'the notebook did not run to its end'
 
     def told(self, cell) -> Failure:
         reply = self.failed[2] if self.failed else self.last_error()
-        return Failure(reply.get('ename', ''), reply.get('evalue', ''), list(reply.get('traceback', ())),
-                       self.frames or from_dump(self.stderr), *self.last_output(cell))
+        return Failure(reply.get('ename', ''), reply.get('evalue', ''),
+                       list(reply.get('traceback', ())), self.frames or from_dump(self.stack),
+                       *self.last_output(cell))
 
     def last_error(self) -> dict:
         "The error among the current cell's outputs (an interrupted cell has one)."
-        return next((o for o in reversed(self.outputs.get(self.cell, [])) if o['output_type'] == 'error'), {})
+        errors = (o for o in self.outputs.get(self.cell, ()) if o['output_type'] == 'error')
+        return next(errors, {})
 
     def last_output(self, cell) -> tuple[str, int | None]:
-        "The end of what was printed last, by the cell that failed or, if that printed nothing, by one before it; which."
+        "-> the end of what was printed last, up to the cell that failed, and which cell did so"
         for number in sorted((n for n in self.outputs if n <= (cell or 0)), reverse=True):
-            texts = [text_of(o['text']) for o in self.outputs[number] if o['output_type'] == 'stream']
-            if ''.join(texts).strip():
-                return ''.join(texts)[-2000:], number
+            streams = (o for o in self.outputs[number] if o['output_type'] == 'stream')
+            if (text := ''.join(text_of(o['text']) for o in streams)).strip():
+                return text[-2000:], number
         return '', None
 
 
@@ -200,11 +207,21 @@ def must_raise(cell: dict) -> bool:
     return 'raises-exception' in tags(cell)
 
 
+def last_words(folder) -> str:
+    "The stack that a dying process left in its folder, if any."
+    try:
+        return (Path(folder) / 'stack').read_text(errors='replace')[-20000:]
+    except OSError:
+        return ''
+
+
 def exit_meaning(code: int) -> tuple[str, str]:
     "What an exit that nobody asked for tells. -> (outcome, message)"
     if code == -processes.KILL:
-        return OOM, 'the process was killed from outside (SIGKILL): most likely the machine ran out of memory'
+        return OOM, ('the process was killed from outside (SIGKILL): '
+                     'most likely the machine ran out of memory')
     if code < 0:
         return CRASHED, f'the process died of {signal.Signals(-code).name}'
-    return CRASHED, (f'the process ended itself with exit status {code} before the notebook was through '
-                     '(os._exit?); the cells after this one did not run')
+    return CRASHED, (
+        f'the process ended itself with exit status {code} before the notebook was through '
+        '(os._exit?); the cells after this one did not run')

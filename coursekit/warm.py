@@ -1,7 +1,7 @@
-"""The warm parent of the `fork` engine: imports the heavy modules once, then forks a child for each notebook.
+"""The warm parent of the `fork` engine: imports heavy modules once, forks a child per notebook.
 
-It only imports. A parent that computed anything with threads would hand its children locks that nobody opens, so
-before each fork it looks at its own threads and refuses when there is more than one.
+It only imports. A parent that computed anything with threads would hand its children locks that
+nobody opens, so before each fork it counts its threads and refuses when there is more than one.
 """
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ import tokenize
 from . import channel
 
 OURS = ('coursekit', 'exp', 'notebook2script', 'run_notebook')
-MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell', 'ipykernel.debugger', 'ipykernel_launcher',
-             'IPython.core.magics', 'IPython.core.completerlib', 'IPython.core.debugger', 'IPython.core.logger',
-             'IPython.core.oinspect', 'IPython.extensions.storemagic', 'IPython.utils.wildcard', 'sqlite3',
-             'tornado.ioloop', 'tornado.platform.asyncio')
+MACHINERY = ('ipykernel.kernelapp', 'ipykernel.ipkernel', 'ipykernel.zmqshell',
+             'ipykernel.debugger', 'ipykernel_launcher', 'IPython.core.magics',
+             'IPython.core.completerlib', 'IPython.core.debugger', 'IPython.core.logger',
+             'IPython.core.oinspect', 'IPython.extensions.storemagic', 'IPython.utils.wildcard',
+             'sqlite3', 'tornado.ioloop', 'tornado.platform.asyncio')
 
 
 def preload(names) -> str:
-    "Import what can be imported. -> the first module whose import leaves this process unfit to fork, if any"
+    "Import what can be imported. -> the first module whose import rules out forking, if any"
     for name in names:
         try:
             importlib.import_module(name)
-        except BaseException:  # a module may even call sys.exit; the notebook will meet the error itself
+        except BaseException:  # even sys.exit; the notebook will meet the error by itself
             pass
         if native_threads() > 1:
             settle()
@@ -43,7 +44,7 @@ def native_threads() -> int:
 
 
 def settle():
-    "One empty fork: OpenBLAS stops its idle threads before a fork, and starts them again when first used."
+    "One empty fork: OpenBLAS ends its idle threads before a fork, and starts them when needed."
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -122,20 +123,20 @@ class Warm:
                 return
             if pid in self.children:
                 self.tell(id=self.children.pop(pid), exit=os.waitstatus_to_exitcode(status),
-                          cpu=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss / 1024)
+                          cpu=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss * 1024 / 1e6)
 
 
 def main():
     import ctypes
-    from . import child  # noqa: F401  imported here so that no child has to
+    from . import child  # noqa: F401  so that no child has to import it
     del sys.path[0]  # our own working folder, put there by python -m
     control = socket.socket(fileno=int(sys.argv[1]))
     names = sys.argv[2:]
     libc = ctypes.CDLL(None)
     libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the runner
-    libc.prctl(36, 1)              # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
+    libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
     culprit = preload([*MACHINERY, *names])
-    list(tokenize.generate_tokens(iter(['x\n']).__next__))  # compiles the tokeniser's patterns, for all children
+    list(tokenize.generate_tokens(iter(['x\n']).__next__))  # compiles its patterns for all children
     gc.collect()
     gc.freeze()
     warm = Warm(control)

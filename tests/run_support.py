@@ -12,7 +12,10 @@ from run_notebook import run_notebook
 def code(source, *tags, **more):
     "A code cell."
     meta = {'tags': list(tags)} if tags else {}
-    return {'cell_type': 'code', 'metadata': meta, 'source': source, 'outputs': [], 'execution_count': None, **more}
+    return {
+        'cell_type': 'code', 'metadata': meta, 'source': source, 'outputs': [],
+        'execution_count': None, **more
+    }
 
 
 def markdown(source):
@@ -63,7 +66,8 @@ class Course:
 
 
 def outputs(nb):
-    "What a notebook's cells put out, as text: stream texts, plain text of results and displays, names of errors."
+    """What a notebook's cells put out, as text: stream texts, plain text of results and displays,
+    names of errors."""
     found = []
     for cell in nb['cells']:
         for out in cell.get('outputs', ()):
@@ -85,7 +89,8 @@ def left_behind(word):
 
 
 class FakePool:
-    "In the place of the engines: every notebook passes, but for those named in `bad` (name -> outcome)."
+    """In the place of the engines: every notebook passes, but for those named in `bad` (name ->
+    outcome)."""
 
     def __init__(self, bad=(), seconds=0.0):
         self.bad, self.seconds, self.ran, self.most = dict(bad), seconds, [], 0

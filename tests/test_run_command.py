@@ -18,27 +18,35 @@ SCRIPT = Path(front.__file__)
 
 
 def command(*args, **kwargs):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, args)], capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run([sys.executable, SCRIPT, *map(str, args)], capture_output=True, text=True,
+                          timeout=120, **kwargs)
 
 
-@pytest.mark.parametrize('given, seen', [
-    (['--inplace', 'a.ipynb'], ['--inplace=True', 'a.ipynb']), (['--cell-timeout', '3'], ['--cell_timeout', '3']),
-    (['--mem_limit=2'], ['--mem_limit=2']), (['a', '--lf', '--changed'], ['a', '--lf=True', '--changed=True'])])
+@pytest.mark.parametrize('given, seen',
+                         [(['--inplace', 'a.ipynb'], ['--inplace=True', 'a.ipynb']),
+                          (['--cell-timeout', '3'], ['--cell_timeout', '3']),
+                          (['--mem_limit=2'], ['--mem_limit=2']),
+                          (['a', '--lf', '--changed'], ['a', '--lf=True', '--changed=True'])])
 def test_arguments(given, seen):
     assert front.arguments(given) == seen
 
 
-@pytest.mark.parametrize('argv, message', [
-    (['--tiemout', '3'], 'there is no option --tiemout; did you mean --timeout?'), (['--xyz'], 'there is no option --xyz')])
+@pytest.mark.parametrize(
+    'argv, message', [(['--tiemout', '3'], 'there is no option --tiemout; did you mean --timeout?'),
+                      (['--xyz'], 'there is no option --xyz')])
 def test_unknown_option(argv, message):
     with pytest.raises(CourseError, match=message):
         front.arguments(argv)
 
 
-@pytest.mark.parametrize('options, message', [
-    ({'jobs': 0}, '--jobs 0: a whole number'), ({'jobs': 'two'}, '--jobs two'), ({'timeout': -1}, '--timeout -1'),
-    ({'timeout': 'x'}, '--timeout x'), ({'mem_limit': float('nan')}, '--mem-limit nan'), ({'engine': 'spoon'}, 'fork and kernel'),
-    ({'skip': 'gpu,gup'}, '--skip gup: there are gpu, net, slow'), ({'json': True}, 'need the name of a file')])
+@pytest.mark.parametrize('options, message',
+                         [({'jobs': 0}, '--jobs 0: a whole number'),
+                          ({'jobs': 'two'}, '--jobs two'), ({'timeout': -1}, '--timeout -1'),
+                          ({'timeout': 'x'}, '--timeout x'),
+                          ({'mem_limit': float('nan')}, '--mem-limit nan'),
+                          ({'engine': 'spoon'}, 'fork and kernel'),
+                          ({'skip': 'gpu,gup'}, '--skip gup: there are gpu, net, slow'),
+                          ({'json': True}, 'need the name of a file')])
 def test_bad_values(options, message):
     with pytest.raises(CourseError, match=message):
         front.run_notebook(**options)
@@ -49,32 +57,41 @@ def test_options_reach_the_plan(tmp_path, monkeypatch):
     course, seen = Course(tmp_path), []
     course.add('01_x', '1')
     monkeypatch.setattr(runner, 'pool_for', lambda plan: seen.append(plan) or FakePool())
-    monkeypatch.setattr('sys.argv', ['run_notebook', '--inplace', str(tmp_path / 'nbs'), '--skip', 'gpu,net', '--jobs', '3',
-                                     '--cell-timeout=2.5', '--mem-limit', '1', '--engine', 'kernel', '--only', '01', '--lf'])
+    monkeypatch.setattr('sys.argv', [
+        'run_notebook', '--inplace',
+        str(tmp_path / 'nbs'), '--skip', 'gpu,net', '--jobs', '3', '--cell-timeout=2.5',
+        '--mem-limit', '1', '--engine', 'kernel', '--only', '01', '--lf'
+    ])
     monkeypatch.setattr('coursekit.processes.adopt_orphans', lambda: None)
     monkeypatch.setattr('coursekit.processes.end_descendants', lambda: None)
     with pytest.raises(SystemExit) as e:
         front.main()
     options = seen[0].options
     assert e.value.code == 0
-    assert (options.inplace, options.skip, options.jobs, options.cell_timeout, options.mem_limit, options.engine, options.only,
-            options.lf) == (True, ('gpu', 'net'), 3, 2.5, 1.0, 'kernel', ('01',), True)
+    assert (options.inplace, options.skip, options.jobs, options.cell_timeout, options.mem_limit,
+            options.engine, options.only, options.lf) == (True, ('gpu', 'net'), 3, 2.5, 1.0,
+                                                          'kernel', ('01',), True)
 
 
 def test_help_names_every_option():
     import inspect
-    options = [p for p in inspect.signature(front.run_notebook).parameters if p not in ('paths', 'show')]
+    options = [
+        p for p in inspect.signature(front.run_notebook).parameters if p not in ('paths', 'show')
+    ]
     assert all(f'--{name.replace("_", "-")}' in front.__doc__ for name in options)
 
 
 def test_help():
     done = command('--help')
-    assert done.returncode == 0 and done.stdout.startswith('Run a course') and '--mem-limit GB' in done.stdout
+    assert done.returncode == 0 and done.stdout.startswith(
+        'Run a course') and '--mem-limit GB' in done.stdout
 
 
-@pytest.mark.parametrize('args, message', [
-    (['nbs/09_none.ipynb'], 'error: nbs/09_none.ipynb: there is no such notebook'), (['--inplcae'], 'did you mean --inplace?'),
-    (['--root', 'nowhere'], 'there is no such folder')])
+@pytest.mark.parametrize(
+    'args, message',
+    [(['nbs/09_none.ipynb'], 'error: nbs/09_none.ipynb: there is no such notebook'),
+     (['--inplcae'], 'did you mean --inplace?'),
+     (['--root', 'nowhere'], 'there is no such folder')])
 def test_errors(tmp_path, args, message):
     Course(tmp_path).add('01_x', '1')
     done = command(*args, cwd=tmp_path)
@@ -99,9 +116,11 @@ def test_ctrl_c(tmp_path, engine):
     course = Course(tmp_path)
     word = f'interrupted{os.getpid()}{engine}'
     course.add('01_quick', 'print("done")')
-    course.add('02_long', f'import subprocess\nsubprocess.run(["sleep", "600.{os.getpid()}"])  # {word}')
-    p = subprocess.Popen([sys.executable, SCRIPT, '--engine', engine, '--jobs', '1', '--json', tmp_path / 'r.json'], cwd=tmp_path,
-                         stdout=subprocess.PIPE, text=True)
+    course.add('02_long',
+               f'import subprocess\nsubprocess.run(["sleep", "600.{os.getpid()}"])  # {word}')
+    p = subprocess.Popen(
+        [sys.executable, SCRIPT, '--engine', engine, '--jobs', '1', '--json', tmp_path / 'r.json'],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     sleeper = f'600.{os.getpid()}'
     until = time.monotonic() + 60
     while not any('sleep' in q.name() for q in left_behind(sleeper)) and time.monotonic() < until:
@@ -109,7 +128,9 @@ def test_ctrl_c(tmp_path, engine):
     p.send_signal(signal.SIGINT)
     shown = p.communicate(timeout=30)[0]
     assert p.returncode == 130, shown
-    entries = {e['notebook'][4:6]: e for e in json.loads((tmp_path / 'r.json').read_text())['notebooks']}
+    entries = {
+        e['notebook'][4:6]: e for e in json.loads((tmp_path / 'r.json').read_text())['notebooks']
+    }
     assert entries['01']['outcome'] == 'passed' and 'interrupted' in entries['02']['message']
     assert left_behind(sleeper) == []
 

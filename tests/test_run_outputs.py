@@ -13,10 +13,11 @@ def stream(name, text):
     return {'output_type': 'stream', 'name': name, 'text': text}
 
 
-@pytest.mark.parametrize('text, shown', [
-    ('a\rb\n', 'b\n'), ('10%\r20%\r30%\n', '30%\n'), ('long\rx\n', 'xong\n'), ('a\r\nb\r\n', 'a\nb\n'),
-    ('working\r       \rdone\n', 'done\n'), ('ab\bc', 'ac'), ('a\rb', 'b'), ('plain\n', 'plain\n'), ('abc\r', 'abc'),
-    ('trailing  \n', 'trailing  \n')])
+@pytest.mark.parametrize('text, shown', [('a\rb\n', 'b\n'), ('10%\r20%\r30%\n', '30%\n'),
+                                         ('long\rx\n', 'xong\n'), ('a\r\nb\r\n', 'a\nb\n'),
+                                         ('working\r       \rdone\n', 'done\n'), ('ab\bc', 'ac'),
+                                         ('a\rb', 'b'), ('plain\n', 'plain\n'), ('abc\r', 'abc'),
+                                         ('trailing  \n', 'trailing  \n')])
 def test_collapse(text, shown):
     assert o.collapse(text) == shown
 
@@ -35,9 +36,18 @@ def test_merging_does_not_depend_on_the_cut(text, cuts):
 
 def test_streams_are_merged_between_displays():
     shown = {'output_type': 'display_data', 'data': {'text/plain': 'd'}, 'metadata': {}}
-    pieces = [stream('stderr', 'e1'), stream('stdout', 'a'), stream('stderr', 'e2'), stream('stdout', 'b'), shown,
-              stream('stdout', 'c')]
-    assert o.merge_streams(pieces) == [stream('stdout', 'ab'), stream('stderr', 'e1e2'), shown, stream('stdout', 'c')]
+    pieces = [
+        stream('stderr', 'e1'),
+        stream('stdout', 'a'),
+        stream('stderr', 'e2'),
+        stream('stdout', 'b'), shown,
+        stream('stdout', 'c')
+    ]
+    assert o.merge_streams(pieces) == [
+        stream('stdout', 'ab'),
+        stream('stderr', 'e1e2'), shown,
+        stream('stdout', 'c')
+    ]
 
 
 def test_scrubbing(monkeypatch, tmp_path):
@@ -46,7 +56,8 @@ def test_scrubbing(monkeypatch, tmp_path):
     lib = sysconfig.get_paths()['purelib']
     assert scrub(f'File {tmp_path}/course/exp/nb_01.py:3, in f') == 'File exp/nb_01.py:3, in f'
     assert scrub(f'{lib}/torch/x.py:1') == 'site-packages/torch/x.py:1'
-    assert scrub('/tmp/ipykernel_4711/123.py:2: UserWarning') == '/tmp/ipykernel/123.py:2: UserWarning'
+    assert scrub(
+        '/tmp/ipykernel_4711/123.py:2: UserWarning') == '/tmp/ipykernel/123.py:2: UserWarning'
     assert scrub(f'{tmp_path}/course2/x') == f'{tmp_path}/course2/x'
 
 
@@ -54,24 +65,39 @@ def test_tidy_leaves_results_alone_but_cleans_errors(tmp_path):
     scrub = o.Scrubber(tmp_path)
     result = {'output_type': 'execute_result', 'execution_count': 1, 'metadata': {},
               'data': {'text/plain': f'{tmp_path}/x', o.WIDGET: {'model_id': 'a1'}}}
-    error = {'output_type': 'error', 'ename': 'E', 'evalue': '', 'traceback': [f'File {tmp_path}/x.py']}
+    error = {
+        'output_type': 'error', 'ename': 'E', 'evalue': '', 'traceback': [f'File {tmp_path}/x.py']
+    }
     tidied = o.tidy([result, error, stream('stderr', f'{tmp_path}/y.py:1: Warning\n')], scrub)
-    assert tidied[0]['data'] == {'text/plain': f'{tmp_path}/x'} and tidied[1]['traceback'] == ['File x.py']
+    assert tidied[0]['data'] == {'text/plain': f'{tmp_path}/x'
+                                 } and tidied[1]['traceback'] == ['File x.py']
     assert tidied[2]['text'] == 'y.py:1: Warning\n' and o.WIDGET in result['data']
 
 
 def test_stored():
-    raw = {'nbformat': 4, 'nbformat_minor': 4, 'metadata': {'widgets': {}, 'kernelspec': {'name': 'mine'}, 'language_info':
-           {'name': 'python', 'version': '3.9'}, 'course': {'budget': 5}},
-           'cells': [markdown('# a\nb'), code('1', execution_count=7, outputs=[stream('stdout', 'old')]),
-                     code('2', 'slow', outputs=[stream('stdout', 'kept')], execution_count=9),
-                     code('', outputs=[stream('stdout', 'stale')])]}
-    raw['cells'][1]['metadata'] = {'execution': {'x': 1}, 'collapsed': True, 'scrolled': False, 'mine': 1}
+    raw = {
+        'nbformat': 4, 'nbformat_minor': 4, 'metadata': {
+            'widgets': {}, 'kernelspec': {'name': 'mine'},
+            'language_info': {'name': 'python', 'version': '3.9'}, 'course': {'budget': 5}
+        }, 'cells': [
+            markdown('# a\nb'),
+            code('1', execution_count=7, outputs=[stream('stdout', 'old')]),
+            code('2', 'slow', outputs=[stream('stdout', 'kept')], execution_count=9),
+            code('', outputs=[stream('stdout', 'stale')])
+        ]
+    }
+    raw['cells'][1]['metadata'] = {
+        'execution': {'x': 1}, 'collapsed': True, 'scrolled': False, 'mine': 1
+    }
     nb = o.stored(raw, {2: [stream('stdout', 'a\nb')]}, {2: 1}, keep=[3])
-    assert nb['metadata'] == {'kernelspec': {'name': 'mine'}, 'language_info': {'name': 'python'}, 'course': {'budget': 5}}
+    assert nb['metadata'] == {
+        'kernelspec': {'name': 'mine'}, 'language_info': {'name': 'python'},
+        'course': {'budget': 5}
+    }
     first, kept, empty = nb['cells'][1:]
     assert first['outputs'] == [{'output_type': 'stream', 'name': 'stdout', 'text': ['a\n', 'b']}]
-    assert first['execution_count'] == 1 and first['metadata'] == {'mine': 1} and first['source'] == ['1']
+    assert first['execution_count'] == 1 and first['metadata'] == {'mine': 1
+                                                                   } and first['source'] == ['1']
     assert kept['outputs'][0]['text'] == 'kept' and kept['execution_count'] == 9
     assert empty['outputs'] == [] and empty['execution_count'] is None
     assert all('id' not in c for c in nb['cells']) and raw['cells'][1]['execution_count'] == 7
@@ -98,14 +124,18 @@ def test_atomic_write_leaves_nothing_half_done(tmp_path, monkeypatch):
 def test_inplace(tmp_path):
     "The second run changes no byte, not even the file's time; a failed notebook is not touched."
     course = Course(tmp_path)
-    good = course.add('01_good', markdown('# Title'), 'print("a\\rb")\nimport sys\nprint("w", file=sys.stderr)', 'x = 1\nx',
-                      code('never()', 'raises-exception'), code('"skipped"', 'slow'), course={'budget': 9})
+    good = course.add('01_good', markdown('# Title'),
+                      'print("a\\rb")\nimport sys\nprint("w", file=sys.stderr)', 'x = 1\nx',
+                      code('never()', 'raises-exception'), code('"skipped"',
+                                                                'slow'), course={'budget': 9})
     bad = course.add('02_bad', 'print("new output")', '1 / 0')
     untouched = bad.read_bytes()
     course.run(inplace=True, skip='slow')
     first, stamp = good.read_bytes(), good.stat().st_mtime_ns
     cells = json.loads(first)['cells']
-    assert cells[1]['outputs'][0]['text'] == ['b\n'] and cells[2]['outputs'][0]['data'] == {'text/plain': ['1']}
+    assert cells[1]['outputs'][0]['text'] == ['b\n'] and cells[2]['outputs'][0]['data'] == {
+        'text/plain': ['1']
+    }
     assert [c.get('execution_count') for c in cells] == [None, 1, 2, 3, None]
     course.run(inplace=True, skip='slow', engine='kernel', only='01*')
     assert good.read_bytes() == first and good.stat().st_mtime_ns == stamp
@@ -114,8 +144,11 @@ def test_inplace(tmp_path):
 
 def test_inplace_refuses_when_the_file_changed_meanwhile(tmp_path):
     course = Course(tmp_path)
-    path = course.add('01_x', 'from pathlib import Path\np = Path("01_x.ipynb")\np.write_text(p.read_text() + "\\n") and None',
-                      'p.write_text(p.read_text().replace("Python 3", "edited")) and None')
+    path = course.add(
+        '01_x',
+        'from pathlib import Path\np = Path("01_x.ipynb")\np.write_text(p.read_text() + "\\n") and None',
+        'p.write_text(p.read_text().replace("Python 3", "edited")) and None')
     outcome = course.run(inplace=True)
-    assert outcome.results[0].outcome == 'error' and 'changed meanwhile' in outcome.results[0].message
+    assert outcome.results[0].outcome == 'error' and 'changed meanwhile' in outcome.results[
+        0].message
     assert 'edited' in path.read_text() and '"execution_count": null' in path.read_text()

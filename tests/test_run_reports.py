@@ -38,15 +38,18 @@ def ran(tmp_path_factory):
         | {'nbformat': 4}, indent=1))
     course.add('03_three', 'from exp.nb_02 import y')
     course.write('exp/nb_02.py', 'y = 1\n')
-    course.outcome = course.run(json=course.root / 'o/r.json', junit=course.root / 'o/r.xml', html=course.root / 'o/html',
-                                annotations=True)
+    course.outcome = course.run(json=course.root / 'o/r.json', junit=course.root / 'o/r.xml',
+                                html=course.root / 'o/html', annotations=True)
     return course
 
 
 def test_story(ran):
     story = ran.outcome.stories['nbs/02_two.ipynb']
     assert story[0] == 'FAILED  nbs/02_two.ipynb cell 4 (#id4), under "Odd ones", line 2'
-    assert story[1:4] == ['      1 | x = 2', '  >   2 | y = check(x) + check(x + 1)', ' ' * 8 + '|' + ' ' * 16 + '^' * 12]
+    assert story[1:4] == [
+        '      1 | x = 2', '  >   2 | y = check(x) + check(x + 1)',
+        ' ' * 8 + '|' + ' ' * 16 + '^' * 12
+    ]
     assert story[4] == '  in check, exp/nb_01.py:8 (01_one.ipynb cell 4, line 5)'
     assert story[5].startswith("        | raise ValueError(f'{x} is odd")
     assert story[6] == '  ValueError: 3 is odd'
@@ -59,9 +62,12 @@ def test_json(ran):
     assert list(record) == ['notebooks', 'exit_status'] and record['exit_status'] == 1
     one, two, three = record['notebooks']
     assert all(list(entry) == KEYS for entry in record['notebooks'])
-    assert (one['notebook'], one['outcome'], one['cell'], one['message']) == ('nbs/01_one.ipynb', 'passed', None, '')
-    assert one['claims'][0]['name'] == 'speed' and one['claims'][0]['cell'] == 2 and one['claims'][0]['value'] == 2.5
-    assert (two['outcome'], two['cell']) == ('failed', 4) and two['message'].startswith('ValueError: 3 is odd')
+    assert (one['notebook'], one['outcome'], one['cell'], one['message']) == ('nbs/01_one.ipynb',
+                                                                              'passed', None, '')
+    assert one['claims'][0]['name'] == 'speed' and one['claims'][0]['cell'] == 2 and one['claims'][
+        0]['value'] == 2.5
+    assert (two['outcome'],
+            two['cell']) == ('failed', 4) and two['message'].startswith('ValueError: 3 is odd')
     assert (three['outcome'], three['cell'], three['seconds']) == ('blocked', None, 0.0)
     assert one['seconds'] > 0 and one['cpu_seconds'] > 0 and one['peak_mb'] > 10
 
@@ -77,7 +83,9 @@ def test_junit(ran):
 
 def test_annotation(ran):
     line = next(line for line in ran.outcome.shown.split('\n') if line.startswith('::error'))
-    m = re.match(r'::error file=nbs/02_two\.ipynb,line=(\d+),title=02_two\.ipynb cell 4%3A failed::ValueError: 3 is odd%0A', line)
+    m = re.match(
+        r'::error file=nbs/02_two\.ipynb,line=(\d+),title=02_two\.ipynb cell 4%3A failed::ValueError: 3 is odd%0A',
+        line)
     text = (ran.root / 'nbs/02_two.ipynb').read_text().split('\n')
     assert m and 'check(x) + check(x + 1)' in text[int(m[1]) - 1]
 
@@ -107,17 +115,20 @@ def test_no_annotations_unasked(ran, monkeypatch):
         ran.run('nbs/09_bad.ipynb').shown
 
 
-@pytest.mark.parametrize('frames, message, last', [
-    ([], 'short', ''), ([], '\n'.join(map(str, range(500))), 'x\n' * 500), ([], 'word ' * 3000, 'y' * 5000)])
+@pytest.mark.parametrize('frames, message, last',
+                         [([], 'short', ''), ([], '\n'.join(map(str, range(500))), 'x\n' * 500),
+                          ([], 'word ' * 3000, 'y' * 5000)])
 def test_a_story_is_never_long(tmp_path, frames, message, last):
     path = Course(tmp_path).add('01_x', '\n'.join(['pass'] * 50), '2')
-    result = Result('nbs/01_x.ipynb', 'failed', 1, message, failure=Failure(frames=frames, last_output=last, last_cell=1))
+    result = Result('nbs/01_x.ipynb', 'failed', 1, message,
+                    failure=Failure(frames=frames, last_output=last, last_cell=1))
     lines = report.Story(result, load(path), tmp_path).lines()
     assert len(lines) <= 25 and max(map(len, lines)) <= 120
 
 
 def test_no_control_characters_reach_a_terminal():
-    assert report.plain('\x1b[31mred\x1b[0m \x1b]8;;http://x\x07link \x00\x07tab\tend') == 'red link tab\tend'
+    assert report.plain(
+        '\x1b[31mred\x1b[0m \x1b]8;;http://x\x07link \x00\x07tab\tend') == 'red link tab\tend'
 
 
 def test_line_in_file(tmp_path):
@@ -128,7 +139,8 @@ def test_line_in_file(tmp_path):
     found = [report_files.line_in_file(path, cell, 2) for cell in (1, 2)]
     assert [lines[n - 1].strip() for n in found] == ['"a"', '"a"'] and found[0] < found[1]
     assert 'one string' in lines[report_files.line_in_file(path, 3, 1) - 1]
-    assert report_files.line_in_file(path, None, None) == report_files.line_in_file(tmp_path / 'none', 1, 1) == 1
+    assert report_files.line_in_file(path, None, None) == report_files.line_in_file(
+        tmp_path / 'none', 1, 1) == 1
 
 
 def test_xml_holds_any_text(tmp_path):
