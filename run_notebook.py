@@ -22,6 +22,8 @@ how
   --engine fork     children of a process that has torch and the like imported already, with
                     ipykernel's own shell: fast (Linux; the default there)
   --engine kernel   a real Jupyter kernel for each notebook
+  --scheduler HOST:PORT
+                    on the workers of a dask.distributed cluster; the contents travel, not paths
   --inplace         save the outputs of notebooks that pass into their files, and their claims
                     in results.json
 
