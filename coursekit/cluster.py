@@ -76,7 +76,8 @@ def environment(order: dict, root: str, tools: str, address: str, nthreads: int)
     The threads of all workers on one machine share its cores.
     """
     host = host_of(address)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    linux = hasattr(os, 'sched_getaffinity')
+    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     threads = max(1, cores // max(1, order['slots'].get(host, nthreads)))
     paths = [root, tools, *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
     env = {'PYTHONPATH': os.pathsep.join(dict.fromkeys(filter(None, paths))), **order['settings']}
@@ -100,7 +101,7 @@ class ClusterPool:
     async def __aenter__(self):
         package = distributed()
         self.level = logging.getLogger('distributed').level
-        logging.getLogger('distributed').setLevel(logging.CRITICAL + 1)  # we say ourselves what went wrong
+        logging.getLogger('distributed').setLevel(logging.CRITICAL + 1)  # we say what goes wrong
         try:
             await self.connect(package)
         except BaseException:
@@ -189,7 +190,7 @@ class ClusterPool:
 
     async def run(self, job: Job, report=lambda *event: None,
                   deadline: float | None = None) -> Result:
-        "Run one notebook on some worker. What goes wrong with the cluster is a result like any other."
+        "Run one notebook on some worker. A trouble of the cluster is a result like any other."
         if self.trouble.done():
             return Result(job.key, ERROR, message=f'not started: {self.trouble.result()}')
         try:
@@ -294,7 +295,8 @@ class Files:
         "The two scripts and their package."
         paths = [*sorted((TOOLS / 'coursekit').glob('*.py')), TOOLS / 'notebook2script.py',
                  TOOLS / 'run_notebook.py']
-        return {f'{self.tools}/{p.relative_to(TOOLS).as_posix()}': p.read_bytes() for p in paths if p.is_file()}
+        return {f'{self.tools}/{p.relative_to(TOOLS).as_posix()}': p.read_bytes()
+                for p in paths if p.is_file()}
 
     @cached_property
     def notebooks(self) -> dict[str, bytes]:
@@ -311,7 +313,7 @@ class Files:
         return found
 
     def name(self, path: Path, beside: Path | None = None) -> str:
-        "A file's place in the parcel: as in the course; what lies outside goes where nothing else is."
+        "A file's place in the parcel: as in the course; what lies outside has a place of its own."
         if self.root in path.parents:
             return f'course/{path.relative_to(self.root).as_posix()}'
         inside = path.relative_to(beside) if beside in path.parents else Path(path.name)
@@ -346,8 +348,8 @@ class Files:
         found[self.name(path, path.parent)] = json.dumps(item.notebook.raw).encode()
         if (size := sum(map(len, found.values()))) > LARGEST:
             raise CourseError(f'{size / 1e6:,.0f} MB of files would have to travel with it; the '
-                              f'limit is {LARGEST / 1e6:,.0f} MB. Let git ignore what is no part of '
-                              'the course in nbs/ and data/')
+                              f'limit is {LARGEST / 1e6:,.0f} MB. Let git ignore what is no '
+                              'part of the course in nbs/ and data/')
         return found
 
     def parcel(self, job: Job, slots: dict, deadline: float | None) -> bytes:
@@ -372,7 +374,7 @@ class Files:
 
 
 def third_party(libraries) -> set[str]:
-    "The packages a notebook imports that are installed here, so that a worker without them can say so."
+    "The packages of `libraries` that are installed here; a worker without them is to say so."
     tops = {name.split('.')[0] for name in libraries} - set(sys.stdlib_module_names)
     found = set()
     for top in tops:

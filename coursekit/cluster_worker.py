@@ -19,7 +19,8 @@ import time
 import zipfile
 
 NEEDED = ('IPython', 'ipykernel', 'jupyter_client', 'nbclient', 'psutil')
-BOOT = 'import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), "cluster_worker.py", "exec"))'
+BOOT = ('import sys; '
+        'exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), "cluster_worker.py", "exec"))')
 PATIENCE = 15  # seconds that the process gets to tidy up after itself
 
 
@@ -27,7 +28,7 @@ PATIENCE = 15  # seconds that the process gets to tidy up after itself
 
 
 def task(source: str, parcel: bytes, topic: str, key: str) -> dict:
-    """Run the notebook in `parcel` in a process of its own. -> its last message, and which worker this is
+    """Run the notebook in `parcel` in a process of its own. -> its last message, and the worker
 
     The process ends when its standard input does, so it never outlives the worker, nor a task that
     was cancelled.
@@ -145,7 +146,7 @@ def main():
 
 
 def unable(order: dict) -> str:
-    "Why the notebook cannot run here, in the words of somebody who can change that; empty when it can."
+    "Why the notebook cannot run here, and what to do; empty when it can."
     if sys.version_info < (3, 11):
         return f'it has Python {sys.version.split()[0]}; 3.11 or newer is needed'
     missing = [name for name in (*NEEDED, *order['packages'])
