@@ -72,7 +72,8 @@ def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=Non
     makes no sense.
     """
     from coursekit.command import run
-    from coursekit.plan import KNOWN_TAGS, Options
+    from coursekit.discovery import KNOWN_TAGS
+    from coursekit.plan import Options
     options = Options(whole('jobs', jobs), changed, words(only), words(skip),
                       number('timeout', timeout), number('cell-timeout', cell_timeout),
                       number('run-timeout', run_timeout), engine, number('mem-limit', mem_limit),

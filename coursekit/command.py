@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +21,7 @@ from .runner import Run
 
 @dataclass
 class Outcome:
-    """What `run_notebook` returns: a result for each notebook, the reports of those that failed,
-    the exit status."""
+    "What `run_notebook` returns: results, the exit status, and what was told of each failure."
     results: list[Result]
     exit_status: int
     stories: dict[str, list[str]] = field(default_factory=dict, repr=False)
@@ -40,9 +40,8 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
     status = 130 if interrupted else exit_status(plan, results)
     outcome = Outcome(results, status)
     for r in results:
-        if not r.ok and r.outcome != BLOCKED:
-            outcome.stories[r.notebook] = Story(r, plan.items[r.notebook].notebook,
-                                                plan.root).lines()
+        if went_wrong(r):
+            outcome.stories[r.notebook] = story(plan, r).lines()
     tell(plan, outcome, time.monotonic() - began, cpu_seconds() - cpu, show)
     if plan.is_course:
         plan.history.save()
@@ -50,6 +49,15 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
             keep_record(plan, results, show)
     write_files(plan, outcome, show)
     return outcome
+
+
+def went_wrong(result: Result) -> bool:
+    "Is there a failure to tell of? That of a blocked notebook is another's."
+    return not result.ok and result.outcome != BLOCKED
+
+
+def story(plan: Plan, result: Result) -> Story:
+    return Story(result, plan.items[result.notebook].notebook, plan.root)
 
 
 def cpu_seconds() -> float:
@@ -66,9 +74,9 @@ def announce(plan: Plan, show):
     if plan.options.changed:
         for key in plan.order:
             item = plan.items[key]
-            show(
-                f'  {"skip" if item.skip else "run "}  {key}: {item.skip or item.why or item.error}'
-            )
+            what, why = ('skip', item.skip) if item.skip else ('run ', item.why or item.error)
+            later = ', unless what it imports changes now' if plan.undecided(key) else ''
+            show(f'  {what}  {key}: {why}{later}')
 
 
 def carry_out(plan: Plan) -> tuple[list[Result], bool]:
@@ -105,11 +113,8 @@ def in_fresh_loop(main):
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main())
-    found = []
-    thread = threading.Thread(target=lambda: found.append(asyncio.run(main())))
-    thread.start()
-    thread.join()
-    return found[0]
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(main())).result()
 
 
 def exit_status(plan: Plan, results: list[Result]) -> int:
@@ -123,27 +128,24 @@ def exit_status(plan: Plan, results: list[Result]) -> int:
 
 def tell(plan: Plan, outcome: Outcome, seconds: float, cpu: float, show):
     "Failures, then the tables."
-    results = outcome.results
+    results = sorted(outcome.results, key=lambda r: plan.place(r.notebook))
     for lines in outcome.stories.values():
         show('')
         show('\n'.join(lines))
     if blocked := blocked_lines(results):
         show('\n' + '\n'.join(blocked))
     show('')
-    for line in summary(sorted(results, key=lambda r: plan.place(r.notebook)), plan.counts):
+    for line in summary(results, plan.counts):
         show(line)
     for r in results:
         for note in r.notes:
             show(f'note: {r.notebook}: {note}')
     show('')
-    claims = record.entries(sorted(results, key=lambda r: plan.place(r.notebook)))[0]
-    for line in claims_table(claims):
-        show(line)
-    if claims:
-        show('')
-    if not any(r.outcome != SKIPPED for r in results):
-        show('nothing to do: everything is up to date' if outcome.exit_status == 0 else
-             'nothing was run, which counts as a failure')
+    if claims := claims_table(record.entries(results)[0]):
+        show('\n'.join([*claims, '']))
+    if all(r.outcome == SKIPPED for r in results):
+        show('nothing was run, which counts as a failure' if outcome.exit_status else
+             'nothing to do: everything is up to date')
     show(totals(results, seconds, cpu))
 
 
@@ -159,9 +161,8 @@ def keep_record(plan: Plan, results: list[Result], show):
         return
     new, moved = record.compare(old, course)
     if new or moved:
-        show(
-            f'results.json: {len(new)} of this run\'s claims are new, {len(moved)} have moved; --record puts them there'
-        )
+        show(f"results.json: {len(new)} of this run's claims are new, {len(moved)} have moved; "
+             '--record puts them there')
         for claim in moved[:5]:
             show(f'  moved: {claim["chapter"]} {claim["name"]}: {record.told(claim)[0]}')
 
@@ -175,11 +176,10 @@ def write_files(plan: Plan, outcome: Outcome, show):
         write_junit(options.junit, outcome.results, outcome.stories)
     wanted = options.annotations
     if wanted if wanted is not None else os.environ.get('GITHUB_ACTIONS') == 'true':
-        for r in outcome.results:
-            if not r.ok and r.outcome != BLOCKED:
-                item = plan.items[r.notebook]
-                line = Story(r, item.notebook, plan.root).line
-                show(annotation(r, item.path, os.environ.get('GITHUB_WORKSPACE', plan.root), line))
+        repository = os.environ.get('GITHUB_WORKSPACE', plan.root)
+        for r in filter(went_wrong, outcome.results):
+            path = plan.items[r.notebook].path
+            show(annotation(r, path, repository, story(plan, r).line))
     if options.html:
         for r in outcome.results:
             if not r.ok and r.raw is not None:

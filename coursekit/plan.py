@@ -1,23 +1,27 @@
-"""What a run is to do: which notebooks, which of their cells, in what order, within which limits, and why."""
+"""What a run is to do: which notebooks and cells, in what order, within which limits, and why."""
 from __future__ import annotations
 
 import fnmatch
-import glob
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import History, fingerprint, surroundings
+from .discovery import find_notebooks, foreign, root_of, skipped_cells, unwanted
 from .graph import Graph, count_tests
-from .notebook import CourseError, Notebook, course_notebooks, find_root, load, sort_key
+from .notebook import CourseError, Notebook, load, sort_key
 from .records import Job
 
 TOOLS = Path(__file__).resolve().parent.parent
-KNOWN_TAGS = ('gpu', 'net', 'slow')
 DEFAULT_TIMEOUT = 600  # seconds, for a notebook without a budget
 BUDGET_FACTOR = 5      # a notebook may take so many times its budget before it is stopped
 THREADS = ('OMP', 'MKL', 'OPENBLAS', 'NUMEXPR', 'NUMBA', 'VECLIB_MAXIMUM')
+
+
+SAFE = ('numpy', 'scipy', 'PIL', 'pandas', 'sympy', 'networkx', 'numba', 'sklearn', 'skimage',
+        'torch', 'torchvision', 'torchaudio')
+MATPLOTLIB = ['matplotlib', 'matplotlib.figure', 'matplotlib.backends.backend_agg',
+              'matplotlib.image']
 
 
 @dataclass
@@ -44,8 +48,11 @@ class Options:
 
 @dataclass
 class Item:
-    """One notebook of a plan. `error`: it cannot be read; `skip`: it is not to be run; `why`: why
-    `--changed` runs it."""
+    """One notebook of a plan.
+
+    `error`: why it cannot be run at all; `skip`: why it is not to be run; `why`: why `--changed`
+    runs it; `current`: skipped only because it passed and nothing has changed since.
+    """
     key: str
     path: Path
     notebook: Notebook | None = None
@@ -53,7 +60,7 @@ class Item:
     skip: str = ''
     why: str = ''
     skip_cells: dict = field(default_factory=dict)
-    current: bool = False  # skipped because it passed and nothing has changed since
+    current: bool = False
 
     @property
     def course(self) -> dict:
@@ -67,78 +74,19 @@ class Item:
         return budget if isinstance(budget, (int, float)) and budget > 0 else None
 
 
-def lacking(name: str) -> str:
-    "Why this machine does not have what a notebook needs; empty when it does."
-    if name == 'gpu':
-        if not (shutil.which('nvidia-smi') or os.path.exists('/dev/nvidiactl')):
-            return 'there is no GPU here'
-        if os.environ.get('CUDA_VISIBLE_DEVICES', '0') in ('', '-1'):
-            return 'CUDA_VISIBLE_DEVICES hides the GPU'
-    elif name == 'net':
-        if os.environ.get('COURSE_OFFLINE', '') not in ('', '0'):
-            return 'COURSE_OFFLINE is set'
-    elif name != 'slow' and not shutil.which(name):
-        return f'there is no program {name!r} here'
-    return ''
+def cores() -> int:
+    "The processor cores this process may use."
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def unwanted(name: str, skip) -> str:
-    "Why what is tagged with `name` is left out; empty when it is not."
-    if name in skip:
-        return f'--skip {name}'
-    return f'needs {name}: {reason}' if (reason := lacking(name)) else ''
-
-
-def foreign(notebook: Notebook) -> str:
-    "The language a notebook is in, if its metadata name one and it is not Python."
-    meta = notebook.raw.get('metadata') or {}
-    name = (meta.get('kernelspec') or {}).get('language') or (meta.get('language_info')
-                                                              or {}).get('name')
-    return name if isinstance(name, str) and name.lower() not in ('python', 'ipython') else ''
-
-
-def find_notebooks(paths, root: Path) -> list[Path]:
-    "The notebooks that paths, folders and globs name, each once; none named: the course."
-    found = []
-    for name in map(str, paths):
-        path = Path(name)
-        if path.is_dir():
-            here = sorted(path.rglob('*.ipynb'), key=lambda p: (p.parent, sort_key(p)))
-            here = [
-                p for p in here
-                if not any(part.startswith('.') for part in p.relative_to(path).parts)
-            ]
-            if not here:
-                raise CourseError(f'{name}: there is no notebook in this folder')
-        elif path.is_file():
-            here = [path]
-        else:
-            here = sorted(map(Path, glob.glob(name, recursive=True)), key=sort_key)
-            here = [p for p in here if p.suffix == '.ipynb']
-            if not here:
-                raise CourseError(
-                    f'{name}: there is no such notebook, and as a pattern it matches none')
-        found += here
-    found = [p.absolute() for p in found] if paths else course_notebooks(root)
-    return list(dict.fromkeys(Path(os.path.normpath(p)) for p in found))
-
-
-def root_of(paths, root=None) -> Path:
-    "The course's folder; for notebooks that belong to none, the folder of the first."
-    start = Path(os.path.abspath(str(paths[0]) if paths else '.'))
-    start = start if start.is_dir() else start.parent
-    while not start.is_dir():  # a glob with wild folders
-        start = start.parent
-    try:
-        return Path(os.path.abspath(find_root(start, root)))
-    except CourseError:
-        if root is not None or not paths:
-            raise
-        return start
+def count_cells(notebook: Notebook) -> int:
+    return sum(c.kind == 'code' and bool(c.source.strip()) for c in notebook.cells)
 
 
 class Plan:
     "All notebooks of a run, in the order in which they may start."
+    note = ''
 
     def __init__(self, paths, options: Options, root=None):
         self.options = options
@@ -154,15 +102,10 @@ class Plan:
             self.leave_out_unchanged()
         broken = [k for k in self.items if k not in readable]
         self.order = broken + self.graph.order(lambda key: self.history.seconds(key) or 10.0)
-        self.counts = {
-            k: (sum(c.kind == 'code' and bool(c.source.strip()) for c in nb.cells), count_tests(nb))
-            for k, nb in readable.items()
-        }
-        self.todo = [k for k in self.order if not self.items[k].skip]
-        cores = len(os.sched_getaffinity(0)) if hasattr(
-            os, 'sched_getaffinity') else os.cpu_count() or 1
-        self.jobs = max(1, min(options.jobs or cores, len(self.todo)))
-        self.threads = max(1, cores // self.jobs)
+        self.counts = {k: (count_cells(nb), count_tests(nb)) for k, nb in readable.items()}
+        self.todo = [k for k in self.order if not (self.items[k].skip or self.items[k].error)]
+        self.jobs = max(1, min(options.jobs or cores(), len(self.todo)))
+        self.threads = max(1, cores() // self.jobs)
 
     def item(self, path: Path) -> Item:
         inside = self.root in path.parents
@@ -176,28 +119,16 @@ class Plan:
             item.error = f'{path}: is a notebook for {language}; only Python can be run'
             return item
         needs = item.course.get('needs') or []
-        reasons = [
-            unwanted(str(n), self.options.skip)
-            for n in ([needs] if isinstance(needs, str) else needs)
-        ]
+        needs = [needs] if isinstance(needs, str) else needs
+        reasons = (unwanted(str(name), self.options.skip) for name in needs)
         item.skip = next(filter(None, reasons), '')
-        for c in item.notebook.cells:
-            why = next(
-                filter(None, (unwanted(t, self.options.skip) for t in c.tags if t in KNOWN_TAGS)),
-                '')
-            if c.kind == 'code' and why:
-                item.skip_cells[c.number] = why
+        item.skip_cells = skipped_cells(item.notebook, self.options.skip)
         return item
 
     def choose(self):
         "Keep what --only and --lf ask for."
         if self.options.only:
-            self.items = {
-                k: i for k, i in self.items.items() if any(
-                    fnmatch.fnmatch(name, pattern)
-                    for pattern in self.options.only
-                    for name in (k, i.path.name, i.path.stem, i.path.name.split('_')[0]))
-            }
+            self.items = {k: i for k, i in self.items.items() if self.wanted(i)}
             if not self.items:
                 raise CourseError(f'--only {",".join(self.options.only)}: matches no notebook')
         if self.options.lf:
@@ -205,16 +136,28 @@ class Plan:
             self.items = failed or self.items
             self.note = '' if failed else 'no failure on record: running all'
 
-    note = ''
+    def wanted(self, item: Item) -> bool:
+        "Does one of --only's patterns match the notebook's path, name, stem or number?"
+        name = item.path.name
+        names = item.key, name, item.path.stem, name.split('_')[0]
+        return any(fnmatch.fnmatch(n, pattern) for n in names for pattern in self.options.only)
 
     def leave_out_unchanged(self):
         for key, item in self.items.items():
-            if item.skip or item.error:
-                continue
-            item.why = self.history.reason(key, self.fingerprint(key),
-                                           lambda name: self.through(key, name))
-            if not item.why:
-                item.skip, item.current = 'passed, and nothing it is made from has changed', True
+            if not (item.skip or item.error):
+                self.leave_out_if_unchanged(key)
+
+    def leave_out_if_unchanged(self, key: str):
+        "For --changed: skip a notebook that passed and is made of the same, or say why it runs."
+        item = self.items[key]
+        parts = self.fingerprint(key)
+        item.why = self.history.reason(key, parts, lambda name: self.through(key, name))
+        item.current = not item.why
+        item.skip = '' if item.why else 'passed, and nothing it is made from has changed'
+
+    def undecided(self, key: str) -> bool:
+        "Is it skipped as unchanged, while a notebook whose module it imports is yet to run?"
+        return self.items[key].current and any(k in self.todo for k in self.needs(key))
 
     def through(self, key: str, name: str) -> str:
         "` (through exp/nb_04.py)` for a module that a notebook does not import by itself."
@@ -247,7 +190,8 @@ class Plan:
         item, options = self.items[key], self.options
         timeout, source = options.timeout, '--timeout'
         if timeout is None and item.budget:
-            timeout, source = BUDGET_FACTOR * item.budget, f'{BUDGET_FACTOR} times its budget of {item.budget:g} s'
+            timeout = BUDGET_FACTOR * item.budget
+            source = f'{BUDGET_FACTOR} times its budget of {item.budget:g} s'
         elif timeout is None:
             timeout, source = DEFAULT_TIMEOUT, 'the default; --timeout changes it'
         return Job(key, str(item.path), item.notebook.raw, str(item.path.parent), self.env(),
@@ -267,23 +211,16 @@ class Plan:
 def preloads(libraries, folders=()) -> list[str]:
     """The modules that the warm parent imports, chosen from those the notebooks import.
 
-    Only libraries known to be the same whether they are imported before or after there is a
-    notebook: pyplot, tqdm.auto or fastai look at import time whether they are in one.
+    Only libraries known to be the same whether or not there is a notebook when they are imported:
+    pyplot, tqdm.auto and fastai look whether they are in one.
     """
     tops = {name.split('.')[0] for name in libraries}
     if 'fastai' in tops:
         tops |= {'torch', 'torchvision', 'pandas', 'numpy', 'PIL', 'matplotlib', 'scipy'}
-    chosen = [
-        top for top in ('numpy', 'scipy', 'PIL', 'pandas', 'sympy', 'networkx', 'numba', 'sklearn',
-                        'skimage', 'torch', 'torchvision', 'torchaudio') if top in tops
-    ]
+    chosen = [top for top in SAFE if top in tops]
     if any((Path(f) / 'matplotlibrc').exists() for f in folders):
-        tops.discard(
-            'matplotlib')  # read when matplotlib is imported, from the notebook's own folder
+        tops.discard('matplotlib')  # it reads that file from where it is imported
     if 'matplotlib' in tops:
-        chosen += [
-            'matplotlib', 'matplotlib.figure', 'matplotlib.backends.backend_agg', 'matplotlib.image'
-        ]
-    chosen += sorted(n for n in libraries
-                     if n.split('.')[0] in chosen and '.' in n and not n.startswith('matplotlib'))
+        chosen += MATPLOTLIB
+    chosen += sorted(n for n in libraries if '.' in n and n.split('.')[0] in SAFE)
     return [*chosen, 'numpy.random'] if 'numpy' in chosen or len(chosen) > 1 else chosen

@@ -102,7 +102,8 @@ class Live(Progress):
 
     def __enter__(self):
         from rich.live import Live as RichLive
-        self.live = RichLive(self.view(), refresh_per_second=8, auto_refresh=False, transient=True)
+        self.shown = ''
+        self.live = RichLive(self.view(), auto_refresh=False, transient=True)
         self.live.__enter__()
         return self
 
@@ -111,8 +112,9 @@ class Live(Progress):
 
     def view(self):
         from rich.text import Text
-        lines = [self.headline(), *('  ' + self.line(key) for key in self.running)]
-        return Text('\n'.join(lines), no_wrap=True, overflow='ellipsis')
+        starting = [] if self.running or self.done else ['starting: importing the libraries']
+        lines = [self.headline(), *starting, *map(self.line, self.running)]
+        return Text('\n  '.join(lines), no_wrap=True, overflow='ellipsis')
 
     def ended(self, result: Result):
         from rich.text import Text
@@ -124,7 +126,9 @@ class Live(Progress):
             self.live.console.print(line, soft_wrap=True)
 
     def tick(self):
-        self.live.update(self.view(), refresh=True)
+        if (view := self.view()).plain != self.shown:
+            self.shown = view.plain
+            self.live.update(view, refresh=True)
 
 
 def progress_for(plan: Plan) -> Progress:

@@ -1,4 +1,4 @@
-"""What a run says: the story of each failure in at most 25 lines, and the tables at the end. Plain text throughout."""
+"""What a run says, in plain text: each failure in at most 25 lines, and the tables at the end."""
 from __future__ import annotations
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from .frames import Locator, is_cell
 from .notebook import Notebook
 from .outputs import collapse
-from .records import BLOCKED, CRASHED, ERROR, FAILED, OOM, PASSED, SKIPPED, TIMEOUT, WORDS, Result
+from .records import BLOCKED, OUTCOMES, SKIPPED, TIMEOUT, WORDS, Result
 from .results import told
 
 LINES = 25
@@ -40,9 +40,8 @@ class Story:
         self.result, self.notebook, self.root = result, notebook, Path(root)
         self.failure = result.failure
         self.frames = list(self.failure.frames) if self.failure else []
-        sources = {c.number: c.source
-                   for c in notebook.cells
-                   if c.kind == 'code'} if notebook else {}
+        cells = notebook.cells if notebook else ()
+        sources = {c.number: c.source for c in cells if c.kind == 'code'}
         self.locator = Locator(sources, root) if self.frames else None
 
     @property
@@ -83,11 +82,11 @@ class Story:
         shown = []
         for n in range(max(1, number - 2), min(len(text), number) + 1):
             shown.append(f'  {">" if n == number else " "} {n:3} | {text[n - 1]}')
-        if frame['col'] is not None and number <= len(text) and frame['source'] == text[
-                number - 1].rstrip():
-            start, end = frame['col'], frame['end_col'] or frame['col'] + 1
-            shown.append(GUTTER + ' ' * start + '^' * max(1,
-                                                          min(end, len(text[number - 1])) - start))
+        known = frame['col'] is not None and number <= len(text)
+        if known and frame['source'] == text[number - 1].rstrip():
+            start = frame['col']
+            end = min(frame['end_col'] or start + 1, len(text[number - 1]))
+            shown.append(GUTTER + ' ' * start + '^' * max(1, end - start))
         return shown
 
     def path(self) -> list[str]:
@@ -100,25 +99,23 @@ class Story:
             inner = [f for f in inner if any(f is k for k in keep)]
         shown = []
         for f in inner:
-            shown.append(
-                f'  in {f["func"]}, {self.named(f)}' if f['func'] else f'  in {self.named(f)}')
+            shown.append('  in ' + (f'{f["func"]}, ' if f['func'] else '') + self.named(f))
             if f['source'].strip() and self.is_ours(f):
                 shown.append(GUTTER + f['source'].strip())
         return shown
 
     def is_ours(self, frame) -> bool:
         path = Path(frame['file'])
-        return is_cell(frame['file']) or (self.root in path.parents
-                                          and 'site-packages' not in path.parts)
+        inside = self.root in path.parents and 'site-packages' not in path.parts
+        return inside or is_cell(frame['file'])
 
     def named(self, frame) -> str:
-        """A frame's place for a reader: a cell, a module of the course with its cell, or a
-        library's file."""
+        "A frame's place: a cell, a module of the course with its cell, or a library's file."
         if cell := self.locator.cell(frame['file']):
             return f'cell {cell}, line {frame["line"]}'
         path = Path(frame['file'])
-        name = os.path.relpath(path, self.root) if self.is_ours(frame) else '/'.join(
-            path.parts[-3:])
+        ours = self.is_ours(frame)
+        name = os.path.relpath(path, self.root) if ours else '/'.join(path.parts[-3:])
         origin = self.locator.origin(frame['file'], frame['line'])
         return f'{name}:{frame["line"]}' + (f' ({origin})' if origin else '')
 
@@ -127,12 +124,9 @@ class Story:
         lines = plain(self.result.message).strip().split('\n')
         if self.result.outcome == TIMEOUT and self.line:
             lines[0] += f'; it was at line {self.line}'
-        if self.result.outcome == CRASHED and not self.frames and self.failure and not self.result.cell:
-            lines.append(plain(self.failure.last_output)[-500:])
         lines = [part for line in lines for part in (textwrap.wrap(line, WIDTH - 2) or [''])]
-        return [
-            '  ' + line for line in (lines if len(lines) <= 7 else lines[:5] + ['...'] + lines[-1:])
-        ]
+        lines = lines if len(lines) <= 7 else [*lines[:5], '...', lines[-1]]
+        return ['  ' + line for line in lines]
 
     def last_output(self) -> list[str]:
         if not self.failure or not self.failure.last_output.strip():
@@ -144,7 +138,8 @@ class Story:
 
     def command(self) -> str:
         "The one command that runs this notebook again."
-        return f'python run_notebook.py {shlex.quote(os.path.relpath(self.root / self.result.notebook))}'
+        path = os.path.relpath(self.root / self.result.notebook)
+        return f'python run_notebook.py {shlex.quote(path)}'
 
 
 def blocked_lines(results: list[Result]) -> list[str]:
@@ -153,10 +148,8 @@ def blocked_lines(results: list[Result]) -> list[str]:
     for r in results:
         if r.outcome == BLOCKED:
             groups.setdefault(r.message, []).append(Path(r.notebook).stem)
-    return [
-        f'BLOCKED  {", ".join(names)}: {message.removeprefix("blocked ")}'
-        for message, names in groups.items()
-    ]
+    return [f'BLOCKED  {", ".join(names)}: {message.removeprefix("blocked ")}'
+            for message, names in groups.items()]
 
 
 def columns(rows: list[list[str]], right=()) -> list[str]:
@@ -175,14 +168,9 @@ def summary(results: list[Result], counts: dict[str, tuple[int, int]]) -> list[s
     for r in results:
         cells, tests = counts.get(r.notebook, (0, 0))
         ran = r.outcome not in (SKIPPED, BLOCKED)
-        left_out = len(r.skipped_cells)
-        rows.append([
-            r.notebook, f'{cells - left_out}/{cells}' if left_out else str(cells),
-            str(tests),
-            str(len(r.claims)), f'{r.seconds:.1f}' if ran else '',
-            f'{r.peak_mb:.0f}' if ran else '',
-            ending(r)
-        ])
+        of = f'{cells - len(r.skipped_cells)}/' if r.skipped_cells else ''
+        used = [f'{r.seconds:.1f}', f'{r.peak_mb:.0f}'] if ran else ['', '']
+        rows.append([r.notebook, f'{of}{cells}', str(tests), str(len(r.claims)), *used, ending(r)])
     lines = columns(rows, right=(1, 2, 3, 4, 5))
     return [lines[0], '-' * min(WIDTH, max(map(len, lines))), *lines[1:]]
 
@@ -198,10 +186,7 @@ def ending(r: Result) -> str:
 
 def totals(results: list[Result], seconds: float, cpu_seconds: float) -> str:
     "`12 passed, 1 failed in 73.1 s (110.2 CPU s)`"
-    parts = [
-        f'{n} {word(o)}' for o in (PASSED, FAILED, TIMEOUT, CRASHED, OOM, ERROR, BLOCKED, SKIPPED)
-        if (n := sum(r.outcome == o for r in results))
-    ]
+    parts = [f'{n} {word(o)}' for o in OUTCOMES if (n := sum(r.outcome == o for r in results))]
     return f'{", ".join(parts) or "nothing"} in {seconds:.1f} s ({cpu_seconds:.1f} CPU s)'
 
 

@@ -1,4 +1,4 @@
-"""Reports for machines: JSON, JUnit, GitHub annotations; and HTML of a notebook as far as it came."""
+"""Reports for machines (JSON, JUnit, GitHub annotations), and a notebook as far as it came."""
 from __future__ import annotations
 
 import json
@@ -9,8 +9,6 @@ from xml.etree import ElementTree
 from .outputs import write_atomic
 from .records import BLOCKED, CRASHED, ERROR, FAILED, OOM, PASSED, SKIPPED, TIMEOUT, Result
 from .report import plain, word
-
-BAD = (FAILED, TIMEOUT, CRASHED, OOM, ERROR)
 
 
 def write_json(path, results: list[Result], exit_status: int):
@@ -24,38 +22,37 @@ def xml_text(text: str) -> str:
     return re.sub(r'[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]', '', plain(text))
 
 
+def add(parent, tag: str, **attributes):
+    "A new element below `parent`, whatever text its attributes are."
+    return ElementTree.SubElement(parent, tag, {k: xml_text(str(v)) for k, v in attributes.items()})
+
+
 def write_junit(path, results: list[Result], stories: dict[str, list[str]]):
-    """The run as JUnit XML, a test case for each notebook; `stories`: notebook -> the lines of its
-    report."""
-    failures = sum(r.outcome in (FAILED, TIMEOUT, OOM, CRASHED) for r in results)
-    suite = ElementTree.Element('testsuite', name='notebooks', tests=str(len(results)),
-                                failures=str(failures),
-                                errors=str(sum(r.outcome == ERROR for r in results)),
-                                skipped=str(sum(r.outcome in (SKIPPED, BLOCKED) for r in results)),
-                                time=f'{sum(r.seconds for r in results):.3f}')
+    "The run as JUnit XML, a test case for each notebook; `stories`: the lines told of each."
+    root = ElementTree.Element('testsuites')
+    suite = add(root, 'testsuite', name='notebooks', tests=len(results),
+                failures=sum(r.outcome in (FAILED, TIMEOUT, OOM, CRASHED) for r in results),
+                errors=sum(r.outcome == ERROR for r in results),
+                skipped=sum(r.outcome in (SKIPPED, BLOCKED) for r in results),
+                time=f'{sum(r.seconds for r in results):.3f}')
     for r in results:
         where = Path(r.notebook)
-        case = ElementTree.SubElement(suite, 'testcase', name=where.name,
-                                      classname=str(where.parent), file=r.notebook,
-                                      time=f'{r.seconds:.3f}')
+        case = add(suite, 'testcase', name=where.name, classname=where.parent, file=r.notebook,
+                   time=f'{r.seconds:.3f}')
         if r.outcome in (SKIPPED, BLOCKED):
-            ElementTree.SubElement(case, 'skipped',
-                                   message=xml_text(f'{word(r.outcome)}: {r.message}'))
+            add(case, 'skipped', message=f'{word(r.outcome)}: {r.message}')
         elif r.outcome != PASSED:
-            what = ElementTree.SubElement(case, 'error' if r.outcome == ERROR else 'failure',
-                                          type=r.outcome, message=xml_text(r.message))
+            kind = 'error' if r.outcome == ERROR else 'failure'
+            what = add(case, kind, type=r.outcome, message=r.message)
             what.text = xml_text('\n'.join(stories.get(r.notebook, [])))
-    root = ElementTree.Element('testsuites')
-    root.append(suite)
     ElementTree.indent(root)
     write_atomic(path, ElementTree.tostring(root, encoding='unicode', xml_declaration=True) + '\n')
 
 
 def line_in_file(path, cell: int | None, line: int | None) -> int:
-    """The line of an .ipynb file at which a cell's source line stands, for a viewer of files; 1 if
-    it cannot be told.
+    """The line of an .ipynb file where a line of a cell's source stands; 1 if it cannot be told.
 
-    Works on the usual layout, in which each line of source is a line of the file.
+    In the usual layout each line of source is a line of the file.
     """
     try:
         text = Path(path).read_text(encoding='utf-8')
@@ -74,10 +71,10 @@ def line_in_file(path, cell: int | None, line: int | None) -> int:
 
 
 def as_written(source) -> str:
-    """A pattern for a cell's source as any JSON writer may have put it: a string, or a list of
-    strings."""
+    "A pattern for a cell's source, a string or a list, as any writer of JSON may have put it."
     if isinstance(source, str):
-        return f'(?:{re.escape(json.dumps(source))}|{re.escape(json.dumps(source, ensure_ascii=False))})'
+        ways = (json.dumps(source, ensure_ascii=ascii) for ascii in (True, False))
+        return f'(?:{"|".join(map(re.escape, ways))})'
     return r'\[\s*' + r',\s*'.join(map(as_written, source)) + r'\s*\]'
 
 
@@ -107,10 +104,10 @@ def write_html(folder, result: Result) -> Path:
     nb = nbformat.from_dict(result.raw)
     for cell in nb.cells:
         cell.source = ''.join(cell.source)
-        cell.setdefault('outputs', []) if cell.cell_type == 'code' else None
+        if cell.cell_type == 'code':
+            cell.setdefault('outputs', [])
     body, _ = HTMLExporter().from_notebook_node(nbformat.reads(nbformat.writes(nb), as_version=4))
-    path = Path(folder) / (re.sub(r'[/\\]', '-',
-                                  str(Path(result.notebook).with_suffix('')).lstrip('./'))
-                           + '.html')
+    name = re.sub(r'[/\\]+', '-', str(Path(result.notebook).with_suffix(''))).strip('-.')
+    path = Path(folder) / f'{name}.html'
     write_atomic(path, body)
     return path

@@ -1,4 +1,7 @@
-"""Runs a plan: several notebooks at a time, each after those it builds on; what one does never costs another its result."""
+"""Runs a plan: several notebooks at a time, each after those it builds on.
+
+What one notebook does never costs another its result.
+"""
 from __future__ import annotations
 
 import asyncio
@@ -8,18 +11,18 @@ from pathlib import Path
 
 from .engine_fork import CannotFork, ForkEngine
 from .engine_kernel import KernelEngine
+from .notebook import CourseError, load
 from .outputs import Scrubber, save, stored, tidy
 from .plan import Plan, preloads
-from .records import BLOCKED, ERROR, PASSED, SKIPPED, TIMEOUT, Job, Result, WORDS
+from .records import BLOCKED, ERROR, PASSED, SKIPPED, TIMEOUT, WORDS, Job, Result
 from .session import Session
 
 
 class Pool:
-    """Runs jobs, given as data, and returns results, given as data: `async with Pool(...) as pool:
-    await pool.run(job)`.
+    """Runs jobs and returns results: `async with Pool(...) as pool: await pool.run(job)`.
 
-    It knows nothing of plans and files, so it can as well stand on another machine. A job that the
-    fork engine cannot take runs on the kernel engine, which starts when first needed.
+    Both are data. It knows nothing of plans and files, so it can as well stand on another machine.
+    A job that the fork engine cannot take runs on the kernel engine, started when first needed.
     """
 
     def __init__(self, engine: str, modules=(), env=None, root='.'):
@@ -62,7 +65,6 @@ class Pool:
         result.raw = stored(job.raw, outputs, session.counts, job.skip)
         return result
 
-
     async def live(self, engine, session: Session) -> Session:
         self.sessions.add(session)
         try:
@@ -83,11 +85,9 @@ class Pool:
 
 
 def run_contents(jobs: list[dict], n_jobs: int = 1, **pool) -> list[dict]:
-    """Run notebooks given as data (`Job.as_dict`), and return their results as data, in the same
-    order.
+    """Run notebooks given as data (`Job.as_dict`); return their results as data, in their order.
 
-    `pool` are the arguments of `Pool`. Knows nothing of the course's files beyond what the jobs
-    name: the work of one machine among several.
+    `pool`: the arguments of `Pool`. It knows nothing of the course beyond what the jobs name.
     """
     async def main():
         gate = asyncio.Semaphore(n_jobs)
@@ -108,9 +108,7 @@ def pool_for(plan: Plan) -> Pool:
         from .cluster import ClusterPool
         return ClusterPool(plan)
     engine, _ = plan.engine()
-    libraries = set().union(*(plan.graph.reached[k][1]
-                              for k in plan.todo
-                              if k in plan.graph.reached))
+    libraries = set().union(*(plan.graph.reached[k][1] for k in plan.todo))
     folders = {plan.items[k].path.parent for k in plan.todo}
     return Pool(engine, preloads(libraries, folders), plan.env(), plan.root)
 
@@ -146,7 +144,7 @@ class Run:
         item = self.plan.items[key]
         if item.error:
             self.end(Result(key, ERROR, message=item.error))
-        elif item.skip:
+        elif item.skip and not self.plan.undecided(key):
             self.end(Result(key, SKIPPED, message=item.skip))
 
     async def all(self, pool: Pool):
@@ -154,10 +152,10 @@ class Run:
         try:
             while waiting or running:
                 for key in list(waiting):
-                    if len(running) < self.plan.jobs and all(k in self.results
-                                                             for k in self.plan.needs(key)):
+                    ready = all(k in self.results for k in self.plan.needs(key))
+                    if ready and len(running) < self.plan.jobs:
                         waiting.remove(key)
-                        if not self.blocked(key):
+                        if not (self.blocked(key) or self.still_unchanged(key)):
                             running[asyncio.ensure_future(self.one(pool, key))] = key
                 if running:
                     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -175,16 +173,24 @@ class Run:
         if not bad:
             return False
         roots = [k for k in bad if self.results[k].outcome != BLOCKED] or bad
-        what = ', '.join(
-            f'{Path(k).name} ({WORDS.get(o := self.results[k].outcome, o)})' for k in roots)
+        outcomes = {Path(k).name: self.results[k].outcome for k in roots}
+        what = ', '.join(f'{name} ({WORDS.get(o, o)})' for name, o in outcomes.items())
         self.end(Result(key, BLOCKED, message=f'blocked by {what}'))
         return True
 
+    def still_unchanged(self, key: str) -> bool:
+        "For --changed: have the notebooks run so far left the modules it imports as they were?"
+        item = self.plan.items[key]
+        if item.current:
+            self.plan.leave_out_if_unchanged(key)
+            if item.current:
+                self.end(Result(key, SKIPPED, message=item.skip))
+        return item.current
+
     async def one(self, pool: Pool, key: str):
         if self.deadline and time.monotonic() > self.deadline:
-            self.end(
-                Result(key, TIMEOUT,
-                       message='not started: the time for the whole run was up (--run-timeout)'))
+            why = 'not started: the time for the whole run was up (--run-timeout)'
+            self.end(Result(key, TIMEOUT, message=why))
             return
         self.report('start', key)
         self.parts[key] = self.plan.fingerprint(key)
@@ -201,13 +207,13 @@ class Run:
     def save(self, item, result):
         "Put the outputs into the notebook, unless somebody changed it meanwhile."
         try:
-            from .notebook import load
-            if load(item.path).raw != item.notebook.raw:
-                result.outcome, result.message = ERROR, 'it passed, but the file was changed meanwhile and is left alone'
+            if load(item.path).raw == item.notebook.raw:
+                save(result.raw, item.path)
                 return
-            save(result.raw, item.path)
-        except Exception as e:
-            result.outcome, result.message = ERROR, f'it passed, but its outputs could not be saved: {e}'
+            why = 'the file was changed meanwhile and is left alone'
+        except (OSError, CourseError, ValueError) as e:
+            why = f'its outputs could not be saved: {e}'
+        result.outcome, result.message = ERROR, f'it passed, but {why}'
 
     def end(self, result: Result):
         self.results[result.notebook] = result

@@ -2,8 +2,9 @@
 import json
 
 from run_fixtures import course, outcomes, pool  # noqa: F401
-from run_support import code, markdown
+from run_support import FakePool, code, markdown
 
+from coursekit import runner
 from coursekit.cache import changed_cells
 from coursekit.plan import Options, Plan
 
@@ -90,3 +91,22 @@ def test_expected_time(course, pool):
         (course.root / '.course/runs.json').read_text())['nbs/01_one.ipynb']['seconds'] == .5
     lines = Lines(Plan([], Options(jobs=2), course.root))
     assert lines.expected() == 1.0 and lines.headline() == '0/4 notebooks, 0:00, about 0:01 to go'
+
+
+def test_a_module_exported_during_the_run_reaches_its_users(course, pool, monkeypatch):
+    "Whoever runs 01 exports its module; 02 and 03 were up to date until then."
+    pool()
+    course.run()
+    course.add('01_one', '#export\nx = 5', 'assert x')
+
+    class Exporting(FakePool):
+        async def run(self, job, *args):
+            if job.key == 'nbs/01_one.ipynb':
+                course.write('exp/nb_01.py', 'x = 5\n')
+            return await super().run(job, *args)
+
+    fake = Exporting()
+    monkeypatch.setattr(runner, 'pool_for', lambda plan: fake)
+    outcome = course.run(changed=True)
+    assert sorted(fake.ran) == ['01_one', '02_two', '03_three']
+    assert outcomes(outcome)['04'] == 'skipped' and outcome.exit_status == 0

@@ -138,9 +138,9 @@ def test_cells_left_out(course, pool, monkeypatch):
 def test_gpu(course, pool, monkeypatch):
     pool()
     course.add('04_four', '1', course={'needs': ['gpu']})
-    monkeypatch.setattr('coursekit.plan.lacking', lambda name: 'there is no GPU here')
+    monkeypatch.setattr('coursekit.discovery.lacking', lambda name: 'there is no GPU here')
     assert course.run()['04_four.ipynb'].message == 'needs gpu: there is no GPU here'
-    monkeypatch.setattr('coursekit.plan.lacking', lambda name: '')
+    monkeypatch.setattr('coursekit.discovery.lacking', lambda name: '')
     assert course.run()['04_four.ipynb'].outcome == 'passed'
 
 
