@@ -96,12 +96,13 @@ class ClusterPool:
         self.files = Files(plan)
         self.topic, self.numbers = f'coursekit-{secrets.token_hex(4)}', itertools.count(1)
         self.reports, self.slots, self.warned = {}, {}, set()
-        self.client = None
+        self.client, self.over = None, False
 
     async def __aenter__(self):
         package = distributed()
         self.level = logging.getLogger('distributed').level
         logging.getLogger('distributed').setLevel(logging.CRITICAL + 1)  # we say what goes wrong
+        asyncio.get_running_loop().set_exception_handler(self.uncaught)
         try:
             await self.connect(package)
         except BaseException:
@@ -143,8 +144,14 @@ class ClusterPool:
         self.trouble.cancel()
         await self.close()
 
+    def uncaught(self, loop, context):
+        "Dask's own tasks may end with errors nobody asks for when the other side is gone."
+        if not self.over:
+            loop.default_exception_handler(context)
+
     async def close(self):
         "Leave the cluster, which cancels what still runs for us."
+        self.over = True
         try:
             if self.client is not None:
                 await asyncio.wait_for(self.client.close(), CONNECT)
@@ -176,6 +183,7 @@ class ClusterPool:
                                     f'for {NO_WORKER} s')
 
     def give_up(self, why: str):
+        self.over = True
         if not self.trouble.done():
             self.trouble.set_result(why)
 

@@ -18,7 +18,7 @@ import threading
 import time
 import zipfile
 
-NEEDED = ('IPython', 'ipykernel', 'jupyter_client', 'nbclient', 'psutil')
+NEEDED = ('IPython', 'ipykernel', 'jupyter_client', 'nbclient', 'nbformat', 'psutil')
 BOOT = ('import sys; '
         'exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), "cluster_worker.py", "exec"))')
 PATIENCE = 15  # seconds that the process gets to tidy up after itself
