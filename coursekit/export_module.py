@@ -26,7 +26,7 @@ VERSION = 1
 WIDTH = 100
 GAP = '\n\n\n'
 STAMP = re.compile(r'^# notebook2script (\d+) sha256:([0-9a-f]{16}) head:([0-9a-f]{8})\r?$', re.M)
-NAMES = re.compile(r'^__all__ = \[([^\]]*)\]\r?$', re.M)
+NAMES = re.compile(r'''^__all__ = \[\s*((?:['"]\w+['"],?\s*)*)\]\r?$''', re.M)
 MARKER = re.compile(r'^# %% (.+\.ipynb) cell (\d+) #(\S+)[ \t]*\r?$', re.M)
 HASHES = re.compile(r'^# cell hashes:(?:[ \r\n#]+[\w-]+:[0-9a-f]{8}(?:\+\d+)?)+\r?$', re.M)
 FUTURE = re.compile(r'^from[ \t]+__future__[ \t]+import\b', re.M)
@@ -138,7 +138,7 @@ def read(text: str) -> Module | None:
     names = NAMES.match(rest) or below_first(rest, cells)
     return Module(text, version,
                   head.partition('\n')[0].removeprefix('"""').strip().replace('\\\\', '\\'),
-                  source[1] if source else '', re.findall(r"'([^']+)'", names[1]) if names else [],
+                  source[1] if source else '', re.findall(r'\w+', names[1]) if names else [],
                   cells, unix(text) == unix(stamped(head, rest, version)))
 
 

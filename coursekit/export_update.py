@@ -189,17 +189,19 @@ def encoded(text: str, start: int, end: int, new: str) -> str:
     opening, closing = SPACE.match(inner)[0], inner[len(inner.rstrip(' \t\r\n')):]
     if not inner.strip():
         opening, closing = indents(text, start)
-    between = opening if opening or not inner.strip() else separator(inner)
+    between = opening or separator(text, start, inner)
     lines = new.splitlines(keepends=True)
     if not lines:
         return '[]'
     return '[' + opening + (',' + between).join(map(string, lines)) + closing + ']'
 
 
-def separator(inner: str) -> str:
-    "The space after a comma in a list that is written on one line."
-    end = scan(inner, 0)[1]
-    return SPACE.match(inner, skip(inner, end) + 1)[0] if ',' in inner[end:] else ' '
+def separator(text: str, start: int, inner: str) -> str:
+    "The space after a comma in a list on one line; with nothing to go by, that after its colon."
+    end = scan(inner, 0)[1] if inner.strip() else 0
+    if ',' in inner[end:]:
+        return SPACE.match(inner, skip(inner, end) + 1)[0]
+    return '' if text[start - 1] == ':' else ' '
 
 
 def indents(text: str, start: int) -> tuple[str, str]:

@@ -4,23 +4,37 @@ nb_00    How this course is built
          same, test, test_eq, test_ne, near, test_near, test_near_zero, test_raises, CLAIM, claim,
          duration, synchronise, SpeedTable, speed_table, set_seed
 nb_00a   Looking at data
-         course_root, cache_dir, data_dirs, datasets, dataset_info, ChecksumError, DownloadError,
-         sha256_at, sha256_of, check_file, offline, say_once, failure, ResumableDownload, download,
-         locked, find_files, get_files_of, resolve, fetch, data_name, FONTS, VALID_FONTS, RECIPE,
-         load_glyphs, random_affine, warp_basis, glyph_weights, make_digits, draw_warped, write_idx,
-         read_idx, recipe_id, digits_folder, write_folder, write_digits, digits, split_train,
-         get_data, as_picture, show_image, show_images
+         show_image, show_images, write_idx, read_idx, FONTS, build_glyphs, course_root,
+         load_glyphs, RECIPE, make_digits, VALID_FONTS, digits, datasets, ChecksumError,
+         DownloadError, ResumableDownload, unpack, load_pickle, fetch, data_name, get_data
 nb_01    Matrix multiplication
          matmul
+nb_01c   Fast matrix multiplication
+         find_compiler, has_compiler, NoCompiler, CompileError, compile_c, MATMUL_C, c_matmul,
+         numba_matmul
 nb_02    Fully connected: the forward and the backward pass
          normalize, mse, peak_memory, Module, ReLU, Linear, MSE
 nb_02b   Initialising, and how to read a paper
          fans, GAINS, calculate_gain, kaiming_normal_, kaiming_uniform_, xavier_normal_,
          xavier_uniform_, orthogonal_
+nb_02d   Logistic regression, five ways
+         log_softmax, nll_loss, cross_entropy, accuracy
+nb_03    Mini-batch training
+         SGD, Dataset, Sampler, BatchSampler, collate, DataLoader, get_dls, evaluate, fit
+nb_04    Callbacks and the Learner
+         CancelFit, CancelEpoch, CancelBatch, EVENTS, CLOSING, Callback, DataLoaders, get_hyper,
+         set_hyper, Learner, Metrics, Recorder
+nb_05    Schedules and the learning rate
+         sched_lin, sched_no, sched_cos, sched_exp, combine_scheds, one_cycle, ParamScheduler,
+         rng_states, set_rng_states, suggest_lr, LRFinder
+nb_05a   Foundations: Python and statistics
+         RunningStats
+nb_05b   Stopping, saving, resuming
+         Best, EarlyStopping, save_atomically, SaveBest, NanGuard, Checkpoint
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:93af81bda525ee07 head:f0df70a4
+# notebook2script 1 sha256:be7265360277dbc9 head:ced4dbf4
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -32,19 +46,21 @@ CHAPTERS = {
     'nb_00a': {
         'title': 'Looking at data',
         'notebook': '00a_data.ipynb',
-        'names': ['course_root', 'cache_dir', 'data_dirs', 'datasets', 'dataset_info',
-                  'ChecksumError', 'DownloadError', 'sha256_at', 'sha256_of', 'check_file',
-                  'offline', 'say_once', 'failure', 'ResumableDownload', 'download', 'locked',
-                  'find_files', 'get_files_of', 'resolve', 'fetch', 'data_name', 'FONTS',
-                  'VALID_FONTS', 'RECIPE', 'load_glyphs', 'random_affine', 'warp_basis',
-                  'glyph_weights', 'make_digits', 'draw_warped', 'write_idx', 'read_idx',
-                  'recipe_id', 'digits_folder', 'write_folder', 'write_digits', 'digits',
-                  'split_train', 'get_data', 'as_picture', 'show_image', 'show_images'],
+        'names': ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
+                  'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
+                  'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
+                  'load_pickle', 'fetch', 'data_name', 'get_data'],
     },
     'nb_01': {
         'title': 'Matrix multiplication',
         'notebook': '01_matmul.ipynb',
         'names': ['matmul'],
+    },
+    'nb_01c': {
+        'title': 'Fast matrix multiplication',
+        'notebook': '01c_fast_matmul.ipynb',
+        'names': ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c',
+                  'MATMUL_C', 'c_matmul', 'numba_matmul'],
     },
     'nb_02': {
         'title': 'Fully connected: the forward and the backward pass',
@@ -56,5 +72,38 @@ CHAPTERS = {
         'notebook': '02b_initializing.ipynb',
         'names': ['fans', 'GAINS', 'calculate_gain', 'kaiming_normal_', 'kaiming_uniform_',
                   'xavier_normal_', 'xavier_uniform_', 'orthogonal_'],
+    },
+    'nb_02d': {
+        'title': 'Logistic regression, five ways',
+        'notebook': '02d_logistic_regression.ipynb',
+        'names': ['log_softmax', 'nll_loss', 'cross_entropy', 'accuracy'],
+    },
+    'nb_03': {
+        'title': 'Mini-batch training',
+        'notebook': '03_minibatch_training.ipynb',
+        'names': ['SGD', 'Dataset', 'Sampler', 'BatchSampler', 'collate', 'DataLoader', 'get_dls',
+                  'evaluate', 'fit'],
+    },
+    'nb_04': {
+        'title': 'Callbacks and the Learner',
+        'notebook': '04_callbacks.ipynb',
+        'names': ['CancelFit', 'CancelEpoch', 'CancelBatch', 'EVENTS', 'CLOSING', 'Callback',
+                  'DataLoaders', 'get_hyper', 'set_hyper', 'Learner', 'Metrics', 'Recorder'],
+    },
+    'nb_05': {
+        'title': 'Schedules and the learning rate',
+        'notebook': '05_anneal.ipynb',
+        'names': ['sched_lin', 'sched_no', 'sched_cos', 'sched_exp', 'combine_scheds', 'one_cycle',
+                  'ParamScheduler', 'rng_states', 'set_rng_states', 'suggest_lr', 'LRFinder'],
+    },
+    'nb_05a': {
+        'title': 'Foundations: Python and statistics',
+        'notebook': '05a_foundations.ipynb',
+        'names': ['RunningStats'],
+    },
+    'nb_05b': {
+        'title': 'Stopping, saving, resuming',
+        'notebook': '05b_early_stopping.ipynb',
+        'names': ['Best', 'EarlyStopping', 'save_atomically', 'SaveBest', 'NanGuard', 'Checkpoint'],
     },
 }

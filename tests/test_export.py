@@ -147,8 +147,8 @@ def test_blocks_can_be_told_apart_again(cells, crlf, future):
 
 HARD = [
     '# %% 01_a.ipynb cell 1 #id0', '# %% 01_a.ipynb cell 2 #id1', '# cell hashes: id0:01234567',
-    "__all__ = ['x']", '\n\n\n', '\r\n', 'x',
-    '# notebook2script 1 sha256:0123456789abcdef head:01234567', '"""', '', '\f', '   ', '# %%']
+    "__all__ = ['x']", '__all__ = [', ']', '\n\n\n', '\r\n', 'x', '"""', '', '\f', '   ', '# %%',
+    '# notebook2script 1 sha256:0123456789abcdef head:01234567']
 
 
 @given(st.lists(st.lists(st.sampled_from(HARD), max_size=6).map('\n'.join), min_size=1, max_size=4),

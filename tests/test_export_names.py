@@ -96,7 +96,8 @@ def test_a_name_imported_and_defined_is_an_error(first, second):
     ('def f(): pass', '@f.register\ndef f(x: int): pass', ['f']),
     ('@overload\ndef f(x: int): pass', '@overload\ndef f(x: str): pass', ['f']),
     ('x = 1', 'x += 1', ['x']), ('def f(): pass\ndef f(): pass', 'y = 1', ['f', 'y']),
-    ('_ = 1', '_ = 2', []), ('def f(): pass', '@Normalize\ndef f(): pass', ['f']), ('import math', 'import math', []),
+    ('_ = 1', '_ = 2', []), ('def f(): pass', '@Normalize\ndef f(): pass', ['f']),
+    ('import math', 'import math', []),
     ('for i in (): pass', 'for i in (): pass', []), ('t = 1\ndel t', 't = 2', ['t'])])
 def test_what_may_be_bound_twice(first, second, expected):
     assert names(first, second) == expected

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from coursekit.export import export
 from coursekit.export_plan import ExportError
-from coursekit.export_update import source_spans, with_sources
+from coursekit.export_update import ESCAPE, source_spans, with_sources
 from export_helpers import TOOL, Course, cell
 
 CELLS = [
@@ -334,18 +334,17 @@ jsons = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow
        st.sampled_from(sorted(FORMATS)), st.data())
 @settings(max_examples=150)
 def test_any_source_in_any_notebook_can_be_replaced(cells, form, data):
-    raw = {'metadata': {},
+    raw = {'metadata': {}, 'nbformat': 4,
            'cells': [{'metadata': more, 'source': s.splitlines(True) if as_list else s,
-                      'outputs': [more]}
-                                     for s, as_list, more in cells], 'nbformat': 4}
+                      'outputs': [more]} for s, as_list, more in cells]}
     text = json.dumps(raw, **FORMATS[form])
-    assert [json.loads(text[a:b]) for a,
-            b in source_spans(text)] == [c['source'] for c in raw['cells']]
+    sources = [json.loads(text[start:end]) for start, end in source_spans(text)]
+    assert sources == [c['source'] for c in raw['cells']]
     at, new = data.draw(st.integers(0, len(cells) - 1)), data.draw(st.text())
     raw['cells'][at]['source'] = new.splitlines(True) if cells[at][1] else new
     changed = with_sources(text, {at: new})
     assert json.loads(changed) == raw
-    if form != 'escaped' or '\\u' in text:
+    if form != 'escaped' or ESCAPE.search(text):
         assert changed == json.dumps(raw, **FORMATS[form])
 
 
