@@ -3,17 +3,14 @@
 Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:c3c59749a16a086d head:cdd8a313
-__all__ = ['course_root', 'cache_dir', 'data_dirs', 'datasets', 'dataset_info', 'ChecksumError',
-           'DownloadError', 'sha256_at', 'sha256_of', 'check_file', 'offline', 'say_once',
-           'failure', 'ResumableDownload', 'download', 'locked', 'find_files', 'get_files_of',
-           'resolve', 'fetch', 'data_name', 'FONTS', 'VALID_FONTS', 'RECIPE', 'load_glyphs',
-           'random_affine', 'warp_basis', 'glyph_weights', 'make_digits', 'draw_warped',
-           'write_idx', 'read_idx', 'recipe_id', 'digits_folder', 'write_folder', 'write_digits',
-           'digits', 'split_train', 'get_data', 'as_picture', 'show_image', 'show_images']
+# notebook2script 1 sha256:06d4b5018f13c43e head:cdd8a313
+__all__ = ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
+           'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
+           'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
+           'load_pickle', 'fetch', 'data_name', 'get_data']
 
 
-# %% 00a_data.ipynb cell 2 #40736e12
+# %% 00a_data.ipynb cell 3 #78e684ac
 import difflib
 import functools
 import gzip
@@ -25,32 +22,280 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import time
 import tomllib
 import zipfile
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import zlib
+from pathlib import Path, PureWindowsPath
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 
-# %% 00a_data.ipynb cell 3 #1f2cd8f0
-def course_root():
-    """The folder of this course: the nearest with a `data/datasets.toml`, looking upwards from this
-    module and then from the current folder. Raises FileNotFoundError when there is none.
+# %% 00a_data.ipynb cell 7 #306d838e
+def _as_picture(x):
+    "One picture in any of the usual shapes -> a numpy array (h, w) or (h, w, 3)"
+    given = tuple(np.shape(x))
+    x = torch.as_tensor(x).detach().cpu()
+    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x  # matplotlib knows neither
+    if x.dim() == 1 and (side := math.isqrt(len(x))) ** 2 == len(x):
+        x = x.view(side, side)
+    if x.dim() == 3 and x.shape[0] in (1, 3):
+        x = x.permute(1, 2, 0)
+    if x.dim() == 3 and x.shape[2] == 1:
+        x = x[:, :, 0]
+    if x.numel() == 0 or not (x.dim() == 2 or (x.dim() == 3 and x.shape[2] == 3)):
+        raise ValueError('a picture is (n²,), (h, w), (1, h, w), (3, h, w) or (h, w, 3), not '
+                         f'{given}; to see several, use show_images')
+    return x.numpy()
+
+
+# %% 00a_data.ipynb cell 10 #ca3882ad
+def show_image(x, ax=None, title=None, cmap='Greys', **kwargs):
+    """Show one picture. -> the matplotlib axes it is in
+
+    x: tensor or array (n²,), (h, w), (1, h, w), (3, h, w) or (h, w, 3) · ax: axes to draw in (default: new
+    ones) · title: text above it · cmap: colours of a grey picture (default: ink on paper) · kwargs: for
+    matplotlib's `imshow`, such as vmin and vmax. Raises ValueError for other shapes.
     """
-    here = globals().get('__file__')  # a notebook has none
-    for start in filter(None, (here, Path.cwd() / 'notebook')):
+    import matplotlib.pyplot as plt
+    picture = _as_picture(x)
+    if ax is None:
+        ax = plt.subplots(figsize=(2, 2), facecolor='white')[1]
+    ax.imshow(picture, cmap=cmap, **kwargs)
+    ax.set_axis_off()
+    if title is not None:
+        ax.set_title(title, fontsize=9)
+    return ax
+
+
+# %% 00a_data.ipynb cell 14 #bed30aae
+def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
+    """Show several pictures in a grid. -> the matplotlib figure
+
+    xs: tensor (n, …) or list of n pictures, each as `show_image` takes it · n_cols: pictures in a row ·
+    titles: n texts (default: none) · size: inches for each · kwargs: for `show_image`. Raises ValueError
+    if there is nothing to show, or not a title for each.
+    """
+    import matplotlib.pyplot as plt
+    xs = list(xs)
+    if not xs or n_cols < 1:
+        raise ValueError(f'show_images: nothing to show ({len(xs)} pictures in {n_cols} columns)')
+    if titles is not None and len(titles) != len(xs):
+        raise ValueError(f'show_images: {len(xs)} pictures, but {len(titles)} titles')
+    n_cols = min(n_cols, len(xs))
+    n_rows = math.ceil(len(xs) / n_cols)
+    height = size if titles is None else size + .22  # inches for a line of text
+    room = dict(left=0, right=1, bottom=0, top=1, wspace=.06, hspace=height / size - .94)
+    fig, axes = plt.subplots(n_rows, n_cols, figsize=(size * n_cols, height * n_rows), squeeze=False,
+                             facecolor='white', gridspec_kw=room)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (x, ax) in enumerate(zip(xs, axes.flat)):
+        show_image(x, ax, None if titles is None else titles[i], **kwargs)
+    return fig
+
+
+# %% 00a_data.ipynb cell 18 #09570f32
+def write_idx(path, x):
+    """Write a tensor of bytes in MNIST's idx format.
+
+    path: the file · x: uint8, any shape. Raises TypeError for another type.
+    """
+    if x.dtype != torch.uint8:
+        raise TypeError(f'write_idx writes uint8, not {x.dtype}')
+    header = bytes([0, 0, 8, x.dim()]) + np.array(x.shape, '>u4').tobytes()
+    Path(path).write_bytes(header + x.contiguous().numpy().tobytes())
+
+
+# %% 00a_data.ipynb cell 21 #021ec60f
+def read_idx(path):
+    """Read a file in MNIST's idx format. -> uint8 tensor of the shape that the file says
+
+    path: with or without `.gz` at the end; whichever of the two is there is read. Raises
+    FileNotFoundError, or ValueError for a file that is damaged or holds no bytes in that format.
+    """
+    path = Path(path)
+    other = path.with_suffix('') if path.suffix == '.gz' else path.with_name(path.name + '.gz')
+    if not path.exists() and other.exists():
+        path = other
+    raw = path.read_bytes()
+    try:
+        raw = bytearray(gzip.decompress(raw) if path.suffix == '.gz' else raw)
+    except (EOFError, OSError, zlib.error) as e:
+        raise ValueError(f'{path} is damaged: {e}') from e
+    if len(raw) < 4 or raw[:3] != b'\0\0\x08':
+        raise ValueError(f'{path} is not an idx file of bytes: it begins with {bytes(raw[:4])}')
+    start = 4 + 4 * raw[3]
+    shape = np.frombuffer(raw[4:start], '>u4').tolist() if len(raw) >= start else [math.inf]
+    if len(raw) != start + math.prod(shape):
+        raise ValueError(f'{path} is damaged: it has {len(raw):,} bytes, and should hold {shape}')
+    return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(shape)
+
+
+# %% 00a_data.ipynb cell 24 #15b69947
+FONTS = tuple("""
+    DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
+    DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique DejaVuSansMono-BoldOblique
+    DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic
+    STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta
+    cmr10 cmb10 cmti10 cmmi10 cmss10 cmtt10""".split())
+
+
+# %% 00a_data.ipynb cell 26 #8156d01d
+def _draw_glyph(text, font_file, side=40, box=28.6):
+    "One character, filled and centred -> uint8 array (side, side), ink is 255"
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D, IdentityTransform
+    outline = TextPath((0, 0), text, size=100, prop=FontProperties(fname=font_file))
+    edges = outline.get_extents()
+    fit = Affine2D().translate(-(edges.x0 + edges.x1) / 2, -(edges.y0 + edges.y1) / 2)
+    fit = fit.scale(box / max(edges.width, edges.height)).translate(side / 2, side / 2)
+    fig = Figure(figsize=(1, 1), dpi=side)
+    fig.add_artist(PathPatch(fit.transform_path(outline), color='black', linewidth=0,
+                             transform=IdentityTransform()))
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    return 255 - np.asarray(canvas.buffer_rgba())[:, :, 0]
+
+
+# %% 00a_data.ipynb cell 27 #c140bfe4
+def build_glyphs():
+    """Draw the digits 0 to 9 in all FONTS, anew. -> uint8 (22, 10, 40, 40), ink is 255
+
+    It takes a second or two. The course uses `load_glyphs`, the same thing out of a file. Raises
+    FileNotFoundError if this matplotlib has a font no longer.
+    """
+    import matplotlib
+    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
+    if missing := [font for font in FONTS if not (folder / f'{font}.ttf').is_file()]:
+        raise FileNotFoundError(f'matplotlib {matplotlib.__version__} has no fonts {missing}')
+    rows = [[_draw_glyph(str(d), folder / f'{font}.ttf') for d in range(10)] for font in FONTS]
+    return torch.from_numpy(np.array(rows))
+
+
+# %% 00a_data.ipynb cell 31 #41241666
+def course_root():
+    """The folder of the course -> Path
+
+    The nearest folder above this module, or else at or above the current one, with a
+    `data/datasets.toml`. Raises FileNotFoundError if there is none.
+    """
+    module = globals().get('__file__')  # which a notebook does not have
+    for start in ([module] if module else []) + [Path.cwd() / 'here']:
         for folder in Path(start).resolve().parents:
             if (folder / 'data' / 'datasets.toml').is_file():
                 return folder
-    raise FileNotFoundError(f'no data/datasets.toml in {Path.cwd()} or above it: run this from inside '
-                            'the course, or install the course with `pip install -e .`')
+    raise FileNotFoundError(f'no data/datasets.toml in {Path.cwd()} or above it: go to the folder of the '
+                            'course, or install it with `pip install -e .` there')
 
 
-# %% 00a_data.ipynb cell 4 #ae1db2cf
-def cache_dir():
-    "The folder that downloads and generated data land in: the course's `data/`, or a user's cache."
+# %% 00a_data.ipynb cell 32 #bd59ccc4
+def load_glyphs():
+    "The glyph bank that comes with the course -> uint8 (22 fonts, 10 digits, 40, 40), ink is 255"
+    with np.load(course_root() / 'data' / 'glyphs.npz', allow_pickle=False) as bank:
+        return torch.from_numpy(bank['glyphs'])
+
+
+# %% 00a_data.ipynb cell 36 #d3466243
+RECIPE = {
+    'version': 1,
+    'scale': .91,      # mean size of a step: below 1 the digit is drawn larger
+    'rotate': .20,     # up to so many radians either way, about 11°
+    'shear': .25,      # slant: up to a quarter of the height, either way
+    'log_scale': .16,  # each side longer or shorter by up to e^.16, about 17 %
+    'shift': .085,     # of a half side: 1.2 pixels of 28
+    'elastic': .065,   # standard deviation of a push: .9 pixels
+    'thicken': .5,     # how far a thick glyph goes towards its widened self, and a thin one
+    'thin': .35,       # towards its narrowed self
+    'blur': .5,        # at most so much of the mean over 3 × 3 pixels
+}
+
+
+# %% 00a_data.ipynb cell 38 #9d27a8e9
+def _random_affine(n, generator):
+    "n random affine maps -> (n, 2, 3): two columns of A and the shift t"
+    def up_to(amount, *shape):  # even between -amount and amount
+        return (2 * torch.rand(n, *shape, generator=generator) - 1) * amount
+    angle, shear = up_to(RECIPE['rotate']), up_to(RECIPE['shear'])
+    zoom = RECIPE['scale'] * up_to(RECIPE['log_scale'], 2).exp()
+    shift = up_to(RECIPE['shift'], 2)
+    cos, sin = angle.cos(), angle.sin()
+    right = torch.stack([cos, sin], 1) * zoom[:, :1]
+    down = torch.stack([shear * cos - sin, shear * sin + cos], 1) * zoom[:, 1:]
+    return torch.stack([right, down, shift], 2)
+
+
+# %% 00a_data.ipynb cell 42 #9672fcbc
+def _warp_basis(side):
+    "The 28 pictures that every warp is a weighted sum of: x, y, 1 and 25 bumps -> (28, side²)"
+    line = (torch.arange(side) + .5) / side * 2 - 1  # the centres of the pixels
+    y, x = torch.meshgrid(line, line, indexing='ij')
+    bumps = F.interpolate(torch.eye(25).view(25, 1, 5, 5), size=(side, side), mode='bicubic',
+                          align_corners=True)
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps[:, 0]]).flatten(1)
+
+
+# %% 00a_data.ipynb cell 46 #17336e3e
+def _draw_warped(pictures, warp, blur, side):
+    """Pictures (n, 1, h, w) in [0, 1], each through its warp (n, 2, 28) and blurred by blur (n,)
+    -> uint8 (n, side, side)
+    """
+    grid = (warp @ _warp_basis(side)).view(-1, 2, side, side).permute(0, 2, 3, 1)  # (n, side, side, 2)
+    x = F.grid_sample(pictures, grid, align_corners=False)
+    x = x.lerp(F.avg_pool2d(x, 3, 1, 1), blur.view(-1, 1, 1, 1))
+    return (x[:, 0] * 255).round().to(torch.uint8)
+
+
+# %% 00a_data.ipynb cell 50 #49437074
+def _pens(glyphs):
+    "Each glyph plain, thickened and thinned: uint8 (fonts, 10, 40, 40) -> (3, fonts, 10, 1, 40, 40) in [0, 1]"
+    x = glyphs.flatten(0, 1).unsqueeze(1) / 255
+    thick = x.lerp(F.max_pool2d(x, 3, 1, 1), RECIPE['thicken'])
+    thin = x.lerp(-F.max_pool2d(-x, 3, 1, 1), RECIPE['thin'])
+    return torch.stack([x, thick, thin]).view(3, *glyphs.shape[:2], 1, *glyphs.shape[2:])
+
+
+# %% 00a_data.ipynb cell 53 #b3df7f5d
+def make_digits(n, fonts=FONTS, seed=0, side=28):
+    """Make n pictures of random digits in random fonts, each warped in its own way.
+
+    -> (images, labels, font numbers): uint8 (n, side, side), ink is 255; int64 (n,), 0 to 9; int64 (n,),
+    places in FONTS. fonts: names out of FONTS. The same seed gives the same pictures, and the global random
+    state is left alone. Raises ValueError for n below 1 and for unknown fonts. The elastic field is that
+    of Simard, Steinkraus and Platt, 2003, on a 5 × 5 grid.
+    """
+    fonts = [fonts] if isinstance(fonts, str) else list(fonts)
+    if n < 1 or not fonts or not set(fonts) <= set(FONTS):
+        raise ValueError(f'make_digits: n must be 1 or more, not {n}, and fonts out of {", ".join(FONTS)}, '
+                         f'not {fonts}')
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(10, (n,), generator=g)
+    font = torch.tensor([FONTS.index(f) for f in fonts])[torch.randint(len(fonts), (n,), generator=g)]
+    pen = torch.tensor([0, 0, 1, 2])[torch.randint(4, (n,), generator=g)]
+    pushes = torch.randn(n, 2, 25, generator=g) * RECIPE['elastic']
+    warp = torch.cat([_random_affine(n, g), pushes], 2)  # (n, 2, 3 + 25)
+    blur = torch.rand(n, generator=g) * RECIPE['blur']
+    pens = _pens(load_glyphs())
+    images = [_draw_warped(pens[pen[i], font[i], labels[i]], warp[i], blur[i], side)
+              for i in torch.arange(n).split(2000)]
+    return torch.cat(images), labels, font
+
+
+# %% 00a_data.ipynb cell 60 #96edbe85
+VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-Bold',
+               'STIXGeneralBol', 'cmti10')
+
+
+# %% 00a_data.ipynb cell 65 #2c679f06
+def _cache_dir():
+    "The folder that downloads and generated data land in -> Path"
     from platformdirs import user_cache_path
     for folder in (course_root() / 'data', user_cache_path('foundations-course')):
         try:
@@ -62,98 +307,145 @@ def cache_dir():
     return Path(tempfile.gettempdir())
 
 
-def data_dirs():
-    """The folders searched for data, best first: `$COURSE_DATA` where it is set, the course's `data/`,
-    the cache. Raises FileNotFoundError if `$COURSE_DATA` is no folder.
+def _data_dirs():
+    """The folders that are searched for data, best first -> list of Path
+
+    `$COURSE_DATA` (a relative path counts from the current folder, or else from the course's), the
+    course's `data/`, the cache. Raises FileNotFoundError if `$COURSE_DATA` is not a folder.
     """
-    given = os.environ.get('COURSE_DATA')
-    if given and not Path(given).is_dir():
-        raise FileNotFoundError(f'COURSE_DATA={given} is not a folder: correct it, or unset it')
-    first = [Path(given).resolve()] if given else []
-    return list(dict.fromkeys(first + [course_root() / 'data', cache_dir()]))  # no folder twice
+    folders = [course_root() / 'data', _cache_dir()]
+    if given := os.environ.get('COURSE_DATA'):
+        places = [base / Path(given).expanduser() for base in (Path.cwd(), course_root())]
+        if not (found := [p.resolve() for p in places if p.is_dir()]):
+            raise FileNotFoundError(f'COURSE_DATA={given} is not a folder: correct it, or unset it')
+        folders.insert(0, found[0])
+    return list(dict.fromkeys(folders))  # without repetition
 
 
-# %% 00a_data.ipynb cell 5 #3a208508
+# %% 00a_data.ipynb cell 67 #a866a5b4
+def _write_folder(target, write):
+    "Make the folder `target` whole or not at all: `write(folder)` fills it under another name first."
+    part = Path(tempfile.mkdtemp(prefix=f'.{target.name}-', dir=target.parent))
+    try:
+        write(part)
+        part.chmod(0o755)  # mkdtemp keeps others out
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _locked(path):
+    "A lock between processes that want to make `path`, to be used with `with`."
+    from filelock import FileLock
+    return FileLock(path.with_name(f'.{path.name}.lock'))
+
+
+# %% 00a_data.ipynb cell 71 #2cb8a914
+def _recipe_id():
+    "A short name for the recipe, the fonts and the glyphs: it changes when any of them does."
+    text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
+    return f'{RECIPE["version"]}-{hashlib.sha256(text).hexdigest()[:8]}'
+
+
+def _write_digits(folder, n_train=50_000, n_valid=10_000):
+    "The built-in digits, as four files in MNIST's layout."
+    train_fonts = [f for f in FONTS if f not in VALID_FONTS]
+    parts = [make_digits(n_train, train_fonts, seed=0), make_digits(n_valid, VALID_FONTS, seed=1)]
+    train = [torch.cat(pair) for pair in zip(*parts)]
+    test = make_digits(n_valid, VALID_FONTS, seed=2)
+    for name, (images, labels, _) in (('train', train), ('t10k', test)):
+        write_idx(folder / f'{name}-images-idx3-ubyte', images)
+        write_idx(folder / f'{name}-labels-idx1-ubyte', labels.byte())
+
+
+def _digits_folder():
+    "The folder with the built-in digits, made on the first call -> Path"
+    name = 'digits-' + _recipe_id()
+    for folder in _data_dirs():
+        if (folder / name).is_dir():
+            return folder / name
+    target = _cache_dir() / name
+    with _locked(target):
+        if not target.is_dir():  # nobody else made it while we waited
+            _write_folder(target, _write_digits)
+    return target
+
+
+# %% 00a_data.ipynb cell 74 #7482d636
+def _split_train(folder, n_train=50_000):
+    "The `train` files of a folder in MNIST's layout -> (x_train, y_train, x_valid, y_valid) as digits() has them"
+    x = read_idx(folder / 'train-images-idx3-ubyte')
+    y = read_idx(folder / 'train-labels-idx1-ubyte').long()
+    return x[:n_train], y[:n_train], x[n_train:], y[n_train:]
+
+
+def digits():
+    """The built-in digits: 50,000 in 17 fonts to train on, 10,000 in 5 other fonts to validate.
+
+    -> (x_train, y_train, x_valid, y_valid): uint8 (n, 28, 28), ink is 255, and int64 (n,). Made on the
+    first call, in a few seconds, and kept in `data/`.
+    """
+    return _split_train(_digits_folder())
+
+
+# %% 00a_data.ipynb cell 79 #779601e9
 def datasets():
-    "All that `data/datasets.toml` lists: name -> a dict of title, licence, source, files, mirrors, …"
+    """What `fetch` knows: name -> dict, as in `data/datasets.toml`
+
+    Each has a title, licence and source; most have a folder, files (name, size, sha256) and mirrors.
+    """
     with open(course_root() / 'data' / 'datasets.toml', 'rb') as f:
         return tomllib.load(f)
 
 
-def dataset_info(name):
-    "The entry of one dataset. Raises ValueError for an unknown name, listing the known ones."
+def _dataset_info(name):
+    "The entry of one dataset. Raises ValueError for an unknown name, and suggests a known one."
     known = datasets()
     if name in known:
         return known[name]
     close = difflib.get_close_matches(str(name).lower(), known, n=1)
-    hint = f' Did you mean {close[0]!r}?' if close else ''
-    raise ValueError(f'unknown dataset {name!r}.{hint} Known: {", ".join(known)}')
+    hint = f'did you mean {close[0]!r}? ' if close else ''
+    raise ValueError(f'unknown dataset {name!r}: {hint}Known are {", ".join(known)}')
 
 
-# %% 00a_data.ipynb cell 6 #52664502
+# %% 00a_data.ipynb cell 82 #8ef2bcba
 class ChecksumError(ValueError):
     "A file is not the one that it should be."
 
 
-class DownloadError(OSError):
-    "A dataset is not on this machine, and could not be downloaded either."
-
-
-# %% 00a_data.ipynb cell 7 #69ce3c3a
 @functools.lru_cache(maxsize=1024)
-def sha256_at(path, size, mtime_ns):
-    "The SHA-256 of a file, remembered for as long as its size and time stay the same."
+def _sha256_at(path, size, mtime_ns):
+    "The checksum of a file in a certain state."
     with open(path, 'rb') as f:
         return hashlib.file_digest(f, 'sha256').hexdigest()
 
 
-def sha256_of(path):
-    "The SHA-256 of a file, as 64 hexadecimal digits."
-    info = os.stat(path)
-    return sha256_at(str(path), info.st_size, info.st_mtime_ns)
+def _sha256_of(path):
+    "The SHA-256 of a file as 64 hexadecimal digits, computed once for each state of the file."
+    state = os.stat(path)
+    return _sha256_at(str(path), state.st_size, state.st_mtime_ns)
 
 
-def check_file(path, file):
-    "Raise ChecksumError unless `path` has one of the checksums that `file` (of datasets.toml) accepts."
-    found = sha256_of(path)
+def _check_file(path, file):
+    "Raise ChecksumError unless `path` has one of the checksums that its entry `file` accepts."
+    found = _sha256_of(path)
     if found not in file['sha256']:
-        raise ChecksumError(f'{path} is not the file expected: its sha256 is {found}, expected '
-                            f'{" or ".join(file["sha256"])}. It is damaged or a different edition: '
-                            'delete it (or move it away) and fetch it again')
+        raise ChecksumError(f'{path} is damaged, or another edition: its sha256 is {found}, and should '
+                            f'be {" or ".join(file["sha256"])}. Delete it or move it away, and fetch again')
 
 
-# %% 00a_data.ipynb cell 8 #a68ca06c
-def offline():
-    "Is the network forbidden, by `COURSE_OFFLINE=1`? -> bool"
-    return os.environ.get('COURSE_OFFLINE', '').lower() not in ('', '0', 'false', 'no')
-
-
-@functools.cache
-def say_once(text):
-    "Print a line, unless this very line was printed before in this session."
-    print(text)
-
-
-# %% 00a_data.ipynb cell 9 #2ece090b
-def failure(error):
-    "What went wrong with a download, in a few words."
-    import requests
-    if isinstance(error, requests.HTTPError):
-        return f'the server answered {error.response.status_code}'
-    if isinstance(error, requests.Timeout):
-        return 'no answer in time'
-    if isinstance(error, requests.ConnectionError):
-        return 'no connection'
-    if isinstance(error, ValueError):
-        return 'wrong checksum'
-    return str(error)
+# %% 00a_data.ipynb cell 85 #30746b39
+class DownloadError(OSError):
+    "A dataset is not on this machine, and cannot be downloaded either."
 
 
 class ResumableDownload:
-    """A downloader for pooch that keeps what has come in `part`, and continues there.
+    """A downloader for pooch, `f(url, output_file, pooch)`, that goes on where it was broken off.
 
-    part: path of the unfinished file · file: its entry in datasets.toml, with size and sha256 · tries: how
-    often a broken connection is taken up again. Raises DownloadError if the file stays incomplete.
+    part: the file that keeps what has come so far, also from one call to the next · file: its entry in
+    datasets.toml, of which it needs name, size and sha256 · tries: how many requests to make before giving
+    up · timeout: seconds to wait for a connection, and for data. Raises DownloadError if the file stays
+    incomplete, and what requests raises when there is no connection or the server says no.
     """
     def __init__(self, part, file, tries=4, timeout=(5, 30)):
         self.part = Path(part)
@@ -162,50 +454,45 @@ class ResumableDownload:
         self.timeout = timeout
 
     def __call__(self, url, output_file, pooch, check_only=False):
-        resumed = self.have() > 0
-        self.complete(url)
-        if resumed and sha256_of(self.part) not in self.file['sha256']:
-            self.part.unlink()  # the old beginning was of no use
-            self.complete(url)
+        resumed = self._have() > 0
+        self._complete(url)
+        if resumed and _sha256_of(self.part) not in self.file['sha256']:
+            self.part.unlink()
+            self._complete(url)
         os.replace(self.part, output_file)
 
-    def have(self):
-        "Bytes that have come so far."
+    def _have(self):
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def complete(self, url):
-        "Ask again, from where the last answer broke off, until all bytes are there."
+    def _complete(self, url):
+        size = self.file['size']
+        if self._have() > size:
+            self.part.unlink()
         for _ in range(self.tries):
-            before = self.have()
-            self.append(url)
-            if self.have() == self.file['size']:
-                return
-            if self.have() <= before:
-                break
-        raise DownloadError(f'truncated: {self.have():,} of {self.file["size"]:,} bytes came')
+            if self._have() < size:
+                self._append(url)
+        if self._have() < size:
+            raise DownloadError(f'truncated: {self._have():,} of {size:,} bytes came')
 
-    def append(self, url):
-        "One request for the bytes that are missing, added to `part` as they come."
+    def _append(self, url):
         import requests
         import urllib3
-        headers = {'Range': f'bytes={self.have()}-', 'Accept-Encoding': 'identity'}
+        headers = {'Accept-Encoding': 'identity'}
+        if self._have():
+            headers['Range'] = f'bytes={self._have()}-'
         with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as r:
-            if r.status_code == 416:  # more was kept than the server has
-                self.part.unlink()
-                return
             r.raise_for_status()
-            mode = 'ab' if r.status_code == 206 else 'wb'  # 200: the server sends it from the start
+            mode = 'ab' if r.status_code == 206 else 'wb'  # 200 means: from the start, like it or not
             try:
-                self.write(r.raw.stream(2**16, decode_content=False), mode)
+                self._write(r.raw.stream(2**16, decode_content=False), mode)
             except urllib3.exceptions.HTTPError:
-                pass  # broken off: `complete` sees how far we got
+                pass  # broken off: _complete sees how much is there
 
-    def write(self, chunks, mode):
-        "Write the chunks as they come, with a progress bar; stop if more comes than there should be."
+    def _write(self, chunks, mode):
         from tqdm.auto import tqdm
         size = self.file['size']
         with open(self.part, mode) as f, tqdm(total=size, initial=f.tell(), desc=self.file['name'],
-                                              unit='B', unit_scale=True, leave=False) as bar:
+                                              unit='B', unit_scale=True, disable=size < 1e6) as bar:
             for chunk in chunks:
                 f.write(chunk)
                 bar.update(len(chunk))
@@ -213,346 +500,227 @@ class ResumableDownload:
                     break
 
 
-# %% 00a_data.ipynb cell 10 #a2936edf
-def download(file, mirrors, folder):
-    """One file, from the first mirror that has it, into `folder`, complete and checked or not at all. -> Path
+# %% 00a_data.ipynb cell 92 #e722bfe1
+def _what_failed(error):
+    "Why a download failed, in a few words."
+    import requests
+    if isinstance(error, requests.HTTPError):
+        return f'answered {error.response.status_code}'
+    if isinstance(error, requests.Timeout):
+        return 'did not answer in time'
+    if isinstance(error, requests.ConnectionError):
+        return 'no connection'
+    return 'wrong checksum' if isinstance(error, ValueError) else str(error)
 
-    file: its entry in datasets.toml. Raises DownloadError, saying what each mirror did.
+
+def _download(file, mirrors, folder):
+    """One file, from the first of the mirrors that has it, checked, into `folder`, or nothing at all.
+
+    Raises DownloadError, telling what each mirror did.
     """
     import pooch
-    pooch.get_logger().setLevel('ERROR')
+    pooch.get_logger().setLevel('ERROR')  # the progress bar says enough
     get = ResumableDownload(folder / (file['name'] + '.part'), file)
     problems = []
     for mirror in mirrors:
         url = mirror + file.get('remote', file['name'])
         try:
-            return Path(pooch.retrieve(url, 'sha256:' + file['sha256'][0], file['name'], folder,
-                                       downloader=get))
-        except (OSError, ValueError) as e:
-            problems.append(f'{url} ({failure(e)})')
-    raise DownloadError(f'{file["name"]} could not be downloaded: ' + '; '.join(problems))
+            pooch.retrieve(url, 'sha256:' + file['sha256'][0], file['name'], folder, downloader=get)
+            return
+        except (OSError, ValueError) as e:  # pooch raises ValueError for a wrong checksum
+            problems.append(f'{urlsplit(url).netloc}: {_what_failed(e)}')
+    raise DownloadError(f'{file["name"]} cannot be downloaded ({"; ".join(problems)})')
 
 
-# %% 00a_data.ipynb cell 11 #0b73c915
-def locked(path):
-    "A lock between processes, to be used with `with`; it goes when its holder does."
-    from filelock import FileLock
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(f'.{path.name}.lock'))
+# %% 00a_data.ipynb cell 96 #07bc3809
+def _members(archive):
+    "The members of a zip or tar archive -> list of (name, is it a plain file or folder?)"
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as z:
+            kinds = {m.filename: stat.S_IFMT(m.external_attr >> 16) for m in z.infolist()}
+        return [(name, kind in (0, stat.S_IFREG, stat.S_IFDIR)) for name, kind in kinds.items()]
+    with tarfile.open(archive) as t:
+        return [(m.name, m.isfile() or m.isdir()) for m in t.getmembers()]
 
 
-def find_files(info):
-    "The first of the data folders that holds all files of a dataset, each verified -> Path, or None."
-    for folder in (d / info['folder'] for d in data_dirs()):
-        if all((folder / file['name']).is_file() for file in info['files']):
-            for file in info['files']:
-                check_file(folder / file['name'], file)
-            return folder
+def _extract(archive, folder):
+    "Check all members of an archive, then write them into `folder`."
+    for name, plain in _members(archive):
+        path = PureWindowsPath(name)  # which knows both kinds of slash, and drives
+        if not plain or path.anchor or '..' in path.parts:
+            raise ValueError(f'{archive} is not safe, and was not unpacked: its member {name!r} '
+                             + ('points outside' if plain else 'is a link or a device'))
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as z:
+            z.extractall(folder)
+    else:
+        with tarfile.open(archive) as t:
+            t.extractall(folder, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
 
 
-def get_files_of(name):
-    """The folder with a dataset's files, downloaded if need be -> Path
+def unpack(archive, folder):
+    """Unpack a zip or tar archive into a new folder: all of it, or nothing. -> Path of the folder
 
-    Raises DownloadError when they are neither here nor to be had, ChecksumError when one here is not
-    the right one.
+    Raises ValueError, before anything is written, for a member with an absolute name or with `..` in it,
+    for links and devices, and for a file that is no archive or a damaged one; FileExistsError if the
+    folder is there already.
     """
-    info = dataset_info(name)
-    if folder := find_files(info):
-        return folder
-    if offline():
-        raise DownloadError('not on this machine, and COURSE_OFFLINE is set')
-    if not info.get('mirrors'):
-        raise DownloadError(f'not on this machine, and not offered for download (see {info["source"]})')
-    folder = cache_dir() / info['folder']
-    with locked(folder):
-        folder.mkdir(exist_ok=True)
-        for file in info['files']:
-            path = folder / file['name']
-            check_file(path, file) if path.is_file() else download(file, info['mirrors'], folder)
+    archive, folder = Path(archive), Path(folder)
+    if folder.exists():
+        raise FileExistsError(f'{folder} exists already: unpack into a new folder')
+    try:
+        _write_folder(folder, lambda part: _extract(archive, part))
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as e:
+        raise ValueError(f'{archive} is damaged, or no zip or tar archive: {e}') from e
     return folder
 
 
-# %% 00a_data.ipynb cell 12 #2fb19656
-def resolve(name):
-    """Which dataset stands behind a name on this machine, and where? -> (name, Path)
+# %% 00a_data.ipynb cell 102 #d5714778
+def load_pickle(path, sha256):
+    """Load a pickle, packed (`.gz`) or not, but only if its checksum is one of those given. -> the object
 
-    The name itself, or its stand-in's if it is not to be had.
+    sha256: 64 hexadecimal digits, or a list of such; those of the course's own are in `datasets()`. Bytes
+    from Python 2 are read as Latin-1. Raises ChecksumError, without loading anything.
     """
-    info = dataset_info(name)
+    data = Path(path).read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found not in ([sha256] if isinstance(sha256, str) else list(sha256)):
+        raise ChecksumError(f'{path} was not loaded, as a pickle can run anything: its sha256 is {found}, '
+                            f'expected {sha256}')
+    data = gzip.decompress(data) if Path(path).suffix == '.gz' else data
+    return pickle.loads(data, encoding='latin-1')
+
+
+# %% 00a_data.ipynb cell 105 #afaf5fa9
+def _offline():
+    "Does `COURSE_OFFLINE` forbid the network? -> bool"
+    return os.environ.get('COURSE_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no')
+
+
+@functools.cache
+def _say_once(text):
+    "Print a line, but only the first time in a session."
+    print(text)
+
+
+def _find(info):
+    """Look for the files of a dataset on the disk -> (folder that has all, or None; names of those missing)
+
+    Raises ChecksumError if one that is there is not the right one.
+    """
+    missing = [f['name'] for f in info['files']]
+    for folder in (d / info['folder'] for d in _data_dirs()):
+        there = [f for f in info['files'] if (folder / f['name']).is_file()]
+        for file in there:
+            _check_file(folder / file['name'], file)
+        if len(there) == len(info['files']):
+            return folder, []
+        missing = min(missing, [f['name'] for f in info['files'] if f not in there], key=len)
+    return None, missing
+
+
+# %% 00a_data.ipynb cell 106 #026e9c87
+def _get(name, info):
+    """The folder with all files of a dataset, downloaded if they are not on the disk -> Path
+
+    Raises DownloadError if they cannot be had.
+    """
+    folder, missing = _find(info)
+    if folder:
+        return folder
+    part = '' if len(missing) == len(info['files']) else ', '.join(missing) + ' of it '
+    if _offline() or not info.get('mirrors'):
+        why = 'COURSE_OFFLINE is set' if info.get('mirrors') else f'no address offers it ({info["source"]})'
+        raise DownloadError(f'{part}not on this machine, and {why}')
+    folder = _cache_dir() / info['folder']
+    failed = _cache_dir() / f'.{name}.failed'
+    if 'stand_in' in info and failed.exists() and time.time() - failed.stat().st_mtime < 300:
+        raise DownloadError(f'{part}not on this machine, and no mirror was to be reached in the last minutes')
+    with _locked(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in info['files']:
+            if not (folder / file['name']).is_file():
+                try:
+                    _download(file, info['mirrors'], folder)
+                except DownloadError:
+                    failed.touch()
+                    raise
+    failed.unlink(missing_ok=True)
+    return folder
+
+
+def _unpacked(info):
+    "The folder that the one archive of a dataset is unpacked into, named after its checksum -> Path"
+    file = info['files'][0]
+    return _cache_dir() / info['folder'] / f'{file["name"].split(".")[0]}-{file["sha256"][0][:8]}'
+
+
+# %% 00a_data.ipynb cell 108 #acd8341c
+def _resolve(name):
+    "Which dataset does a name stand for on this machine, and where is it? -> (name, Path)"
+    info = _dataset_info(name)
     if info.get('built_in'):
-        return name, digits_folder()
+        return name, _digits_folder()
     try:
-        return name, get_files_of(name)
+        return name, _ready(name, info)
     except DownloadError as e:
         if 'stand_in' not in info:
-            raise DownloadError(f'{name}: {e}') from e
-        say_once(f'{name}: {e}. Using the built-in stand-in instead: {info["stand_in"]}.')
-    return resolve(info['stand_in'])
+            hint = f'put {", ".join(f["name"] for f in info["files"])} into {info["folder"]}/ of $COURSE_DATA'
+            raise DownloadError(f'{name}: {e}. To use it, {hint}') from e
+        _say_once(f'{name}: {e}. Using the built-in stand-in: {info["stand_in"]}.')
+    return _resolve(info['stand_in'])
+
+
+def _ready(name, info):
+    "The path of a dataset in the form in which it is used -> Path"
+    if not info['files'][0].get('unpack'):
+        folder = _get(name, info)
+        return folder / info['files'][0]['name'] if len(info['files']) == 1 else folder
+    target = _unpacked(info)
+    if not target.is_dir():
+        archive = _get(name, info) / info['files'][0]['name']
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            if not target.is_dir():
+                unpack(archive, target)
+    return target
 
 
 def fetch(name):
-    "The folder (or the file, if it is one) of a dataset. -> Path"
-    return resolve(name)[1]
+    """A dataset on this machine: found, or downloaded, or its built-in stand-in. -> Path
+
+    The file if the dataset is a single one, the folder if it is several, the unpacked folder if it is an
+    archive. name: one of `datasets()`. Searched are `$COURSE_DATA` and the course's `data/`; all
+    files are checked against their SHA-256; `COURSE_OFFLINE=1` forbids downloads. Where a stand-in is used,
+    a line says so. Raises ValueError for an unknown name, ChecksumError for a file that is not the right one,
+    DownloadError if the data cannot be had.
+    """
+    return _resolve(name)[1]
 
 
 def data_name():
     "Which data `get_data` serves on this machine: `'mnist'` or `'digits'`."
-    return resolve('mnist')[0]
+    return _resolve('mnist')[0]
 
 
-# %% 00a_data.ipynb cell 13 #2eceb028
-FONTS = tuple("""
-    DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
-    DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique DejaVuSansMono-BoldOblique
-    DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic
-    STIXGeneral STIXGeneralBol STIXGeneralItalic STIXGeneralBolIta
-    cmr10 cmb10 cmti10 cmmi10 cmss10 cmtt10""".split())
-
-VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-Bold', 'STIXGeneralBol',
-               'cmti10')
-
-RECIPE = dict(version=1, scale=.91, rotate=.20, shear=.25, log_scale=.16, shift=.085, elastic=.065,
-              thicken=.5, thin=.35, blur=.5)
-
-
-# %% 00a_data.ipynb cell 14 #bd59ccc4
-def load_glyphs():
-    "The glyph bank that comes with the course -> uint8 (22 fonts, 10 digits, 40, 40), ink is 255"
-    with np.load(course_root() / 'data' / 'glyphs.npz', allow_pickle=False) as bank:
-        return torch.from_numpy(bank['glyphs'])
-
-
-# %% 00a_data.ipynb cell 15 #9d5c3023
-def random_affine(n, generator):
-    "n random 2×3 matrices, from a pixel of the new picture to a point of the old one, both in [−1, 1]."
-    def spread(amount, *shape):
-        return (torch.rand(n, *shape, generator=generator) * 2 - 1) * amount
-    angle, shear = spread(RECIPE['rotate']), spread(RECIPE['shear'])
-    zoom = RECIPE['scale'] * spread(RECIPE['log_scale'], 2).exp()
-    shift = spread(RECIPE['shift'], 2)
-    cos, sin = angle.cos(), angle.sin()
-    across = torch.stack([cos, sin], 1) * zoom[:, :1]
-    down = torch.stack([cos * shear - sin, sin * shear + cos], 1) * zoom[:, 1:]
-    return torch.stack([across, down, shift], 2)  # (n, 2, 3)
-
-
-# %% 00a_data.ipynb cell 16 #6318301f
-def warp_basis(side):
-    "The 3 + 25 pictures that every warp is a weighted sum of: x, y, 1, and the bumps of a 5×5 field."
-    line = (torch.arange(side) + .5) / side * 2 - 1
-    y, x = torch.meshgrid(line, line, indexing='ij')
-    bumps = F.interpolate(torch.eye(25).view(25, 1, 5, 5), size=(side, side), mode='bicubic',
-                          align_corners=True)
-    return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps[:, 0]]).flatten(1)  # (28, side²)
-
-
-# %% 00a_data.ipynb cell 17 #d7bc235e
-def glyph_weights(glyphs):
-    "Each glyph as it is, thickened, and thinned: uint8 (…, 40, 40) -> float (3, n, 40, 40) in [0, 1]"
-    x = glyphs.reshape(-1, 1, 40, 40) / 255
-    thick = x.lerp(F.max_pool2d(x, 3, 1, 1), RECIPE['thicken'])
-    thin = x.lerp(-F.max_pool2d(-x, 3, 1, 1), RECIPE['thin'])
-    return torch.stack([x, thick, thin])[:, :, 0]
-
-
-# %% 00a_data.ipynb cell 18 #407bafd0
-def make_digits(n, fonts=FONTS, seed=0, side=28):
-    """n pictures of random digits in random fonts, warped. -> (images, labels, font numbers)
-
-    images: uint8 (n, side, side), ink is 255 · labels: int64 (n,) · font numbers: int64 (n,), places in
-    FONTS. The same seed gives the same pictures; the global random state is left alone. Raises ValueError for
-    an unknown font.
-    """
-    if unknown := sorted(set(fonts) - set(FONTS)):
-        raise ValueError(f'make_digits: unknown fonts {unknown}; known: {", ".join(FONTS)}')
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(10, (n,), generator=g)
-    font = torch.tensor([FONTS.index(f) for f in fonts])[torch.randint(len(fonts), (n,), generator=g)]
-    weight = torch.tensor([0, 0, 1, 2])[torch.randint(4, (n,), generator=g)]
-    field = torch.randn(n, 2, 25, generator=g) * RECIPE['elastic']
-    warp = torch.cat([random_affine(n, g), field], 2)  # (n, 2, 28)
-    blur = torch.rand(n, generator=g) * RECIPE['blur']
-    source = glyph_weights(load_glyphs()).view(3, len(FONTS), 10, 1, 40, 40)
-    images = torch.empty(n, side, side, dtype=torch.uint8)
-    for rows in torch.arange(n).split(2000):  # small enough for the cache
-        picture = source[weight[rows], font[rows], labels[rows]]
-        images[rows] = draw_warped(picture, warp[rows], blur[rows], side)
-    return images, labels, font
-
-
-def draw_warped(picture, warp, blur, side):
-    "Pictures (n, 1, 40, 40) drawn through warps (n, 2, 28), each blurred by its amount -> uint8 (n, side, side)"
-    grid = (warp @ warp_basis(side)).view(-1, 2, side, side).permute(0, 2, 3, 1)  # (n, side, side, 2)
-    x = F.grid_sample(picture, grid, align_corners=False)
-    x = x.lerp(F.avg_pool2d(x, 3, 1, 1), blur.view(-1, 1, 1, 1))
-    return (x[:, 0] * 255).round().to(torch.uint8)
-
-
-# %% 00a_data.ipynb cell 19 #fa6160e6
-def write_idx(path, x):
-    "Write a uint8 tensor in the idx format of MNIST: a type code, the shape, the bytes."
-    if x.dtype != torch.uint8:
-        raise TypeError(f'write_idx writes uint8, not {x.dtype}')
-    header = bytes([0, 0, 8, x.dim()]) + np.array(x.shape, '>u4').tobytes()
-    Path(path).write_bytes(header + x.numpy().tobytes())
-
-
-def read_idx(path):
-    """Read an idx file, packed (`.gz`) or not, whichever is there. -> uint8 tensor of the shape it says
-
-    Raises FileNotFoundError, and ValueError for anything that is not an idx file of bytes.
-    """
-    path = Path(path)
-    if not path.exists():
-        path = path.with_name(path.name.removesuffix('.gz') if path.suffix == '.gz' else path.name + '.gz')
-    raw = path.read_bytes()
-    raw = bytearray(gzip.decompress(raw) if path.suffix == '.gz' else raw)
-    if len(raw) < 4 or raw[:3] != b'\0\0\x08':
-        raise ValueError(f'{path} is not an idx file of bytes: it begins with {bytes(raw[:4])}')
-    start = 4 + 4 * raw[3]
-    shape = np.frombuffer(raw[4:start], '>u4').tolist()
-    if len(raw) != start + math.prod(shape):
-        raise ValueError(f'{path} says it holds {shape}, but has {len(raw) - start:,} bytes: delete it '
-                         'and fetch it again')
-    return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(shape)
-
-
-# %% 00a_data.ipynb cell 20 #445ddab2
-def recipe_id():
-    "A short text that changes whenever the recipe, the fonts held out or the glyphs do."
-    text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
-    return f'{RECIPE["version"]}-{hashlib.sha256(text).hexdigest()[:8]}'
-
-
-def digits_folder():
-    """The folder with the built-in digits in MNIST's own layout, made on the first call. -> Path
-
-    Of the 60,000 in the `train` files the last 10,000, and all in the `t10k` files, are in VALID_FONTS.
-    """
-    name = 'digits-' + recipe_id()
-    for folder in data_dirs():
-        if (folder / name).is_dir():
-            return folder / name
-    target = cache_dir() / name
-    with locked(target):
-        if not target.is_dir():
-            write_folder(target, write_digits)
-    return target
-
-
-def write_folder(target, write):
-    "Make a folder whole or not at all: `write(folder)` fills it under another name, then it is renamed."
-    part = Path(tempfile.mkdtemp(prefix=f'.{target.name}-', dir=target.parent))
-    try:
-        write(part)
-        part.chmod(0o755)
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def write_digits(folder, n_train=50_000, n_valid=10_000):
-    "The built-in digits as four idx files."
-    train_fonts = [f for f in FONTS if f not in VALID_FONTS]
-    parts = [make_digits(n_train, train_fonts, seed=0), make_digits(n_valid, VALID_FONTS, seed=1)]
-    images, labels, _ = map(torch.cat, zip(*parts))
-    write_idx(folder / 'train-images-idx3-ubyte', images)
-    write_idx(folder / 'train-labels-idx1-ubyte', labels.byte())
-    images, labels, _ = make_digits(n_valid, VALID_FONTS, seed=2)
-    write_idx(folder / 't10k-images-idx3-ubyte', images)
-    write_idx(folder / 't10k-labels-idx1-ubyte', labels.byte())
-
-
-# %% 00a_data.ipynb cell 21 #e74083eb
-def digits():
-    """The built-in digits: 50,000 to train in 17 fonts, 10,000 to validate in 5 others.
-
-    -> (x_train, y_train, x_valid, y_valid): uint8 (n, 28, 28), ink is 255, and int64 (n,)
-    """
-    return split_train(digits_folder())
-
-
-def split_train(folder, n_train=50_000):
-    "The `train` files of a folder in MNIST's layout: the first 50,000 to train, the rest to validate."
-    x = read_idx(folder / 'train-images-idx3-ubyte')
-    y = read_idx(folder / 'train-labels-idx1-ubyte').long()
-    return x[:n_train], y[:n_train], x[n_train:], y[n_train:]
-
-
+# %% 00a_data.ipynb cell 111 #1e1c6443
 def get_data():
     """MNIST where it is to be had, else the built-in digits, ready for a network.
 
-    -> (x_train, y_train, x_valid, y_valid): float32 (50000, 784) and (10000, 784) in [0, 1], int64 labels
+    -> (x_train, y_train, x_valid, y_valid): float32 (50000, 784) and (10000, 784), from 0 (paper) to 1 (ink);
+    int64 (50000,) and (10000,). Of MNIST's 60,000 training pictures the first 50,000 are for training and the
+    last 10,000 for validation; its 10,000 test pictures stay untouched. `data_name()` says which data it is.
     """
     def flat(x):
         return x.flatten(1).float().div_(255)
-    x_train, y_train, x_valid, y_valid = split_train(fetch('mnist'))
+    x_train, y_train, x_valid, y_valid = _split_train(fetch('mnist'))
     return flat(x_train), y_train, flat(x_valid), y_valid
 
 
-# %% 00a_data.ipynb cell 22 #cbe78164
-def as_picture(x):
-    """Anything that is one picture -> a numpy array (h, w) or (h, w, 3), as matplotlib wants it
-
-    x: a tensor or array (n²,), (h, w), (1, h, w), (h, w, 1), (3, h, w) or (h, w, 3). Raises ValueError otherwise.
-    """
-    x = torch.as_tensor(x).detach().cpu()
-    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    if x.dim() == 1 and math.isqrt(len(x)) ** 2 == len(x) > 0:
-        x = x.view(math.isqrt(len(x)), -1)
-    if x.dim() == 3 and x.shape[0] in (1, 3):
-        x = x.permute(1, 2, 0)
-    if x.dim() == 3 and x.shape[2] == 1:
-        x = x[:, :, 0]
-    if x.dim() == 2 or (x.dim() == 3 and x.shape[2] == 3):
-        return x.numpy()
-    raise ValueError(f'one picture is (n²,), (h, w), (1, h, w), (3, h, w) or (h, w, 3), not {tuple(x.shape)}; '
-                     'for several use show_images')
-
-
-def show_image(x, ax=None, title=None, cmap='Greys', **kwargs):
-    """Show one picture. -> the matplotlib axes
-
-    x: as `as_picture` takes it · ax: axes to draw in (default: new ones) · title: text above · cmap: colours of a
-    grey picture (default: ink on paper) · kwargs: for `imshow`. Raises ValueError for other shapes.
-    """
-    import matplotlib.pyplot as plt
-    x = as_picture(x)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(2, 2))
-    ax.imshow(x, cmap=cmap, **kwargs)
-    ax.set_axis_off()
-    if title is not None:
-        ax.set_title(title, fontsize=9)
-    return ax
-
-
-def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
-    """Show several pictures in a grid. -> the matplotlib figure
-
-    xs: a list of pictures, or a tensor (n, …) of them · titles: one for each · size: inches a picture
-    takes · kwargs: for `show_image`. Raises ValueError if there is none, or a title is missing.
-    """
-    import matplotlib.pyplot as plt
-    xs = list(xs)
-    if not xs:
-        raise ValueError('show_images: there is nothing to show')
-    if titles is not None and len(titles) != len(xs):
-        raise ValueError(f'show_images: {len(xs)} pictures, but {len(titles)} titles')
-    n_cols = min(n_cols, len(xs))
-    n_rows = math.ceil(len(xs) / n_cols)
-    height = size * (1 if titles is None else 1.25)
-    fig, axs = plt.subplots(n_rows, n_cols, figsize=(size * n_cols, height * n_rows), squeeze=False)
-    for i, ax in enumerate(axs.flat):
-        if i < len(xs):
-            show_image(xs[i], ax, None if titles is None else titles[i], **kwargs)
-        else:
-            ax.set_axis_off()
-    return fig
-
-
-# cell hashes: 40736e12:404594ce 1f2cd8f0:cf462c7c ae1db2cf:890d9e3a 3a208508:22285731
-#   52664502:ef8b415a 69ce3c3a:56115e10 a68ca06c:4b78ca31 2ece090b:e07b59bf a2936edf:40c462d8
-#   0b73c915:648704c1 2fb19656:c840ffec 2eceb028:d95f35bb bd59ccc4:025bae0b 9d5c3023:4193e561
-#   6318301f:808dd246 d7bc235e:b9225fff 407bafd0:acbaa258 fa6160e6:ce24f185 445ddab2:296a176c
-#   e74083eb:e1a1575e cbe78164:ccae9e8e
+# cell hashes: 78e684ac:5d72d5c9 306d838e:22e88031 ca3882ad:b7b7ade4 bed30aae:9dc1bfde
+#   09570f32:3600c1f7 021ec60f:6f1e3e40 15b69947:76aa8ba0 8156d01d:256242f7 c140bfe4:71d1c86a
+#   41241666:44053766 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
+#   17336e3e:03513c02 49437074:4a878861 b3df7f5d:6a2709e0 96edbe85:3d01e28c 2c679f06:e1710124
+#   a866a5b4:2b196551 2cb8a914:afac9044 7482d636:3311ffa0 779601e9:5075deb2 8ef2bcba:094bd20a
+#   30746b39:57df5254 e722bfe1:6cc7ad87 07bc3809:3f32ef72 d5714778:9424a486 afaf5fa9:9186b244
+#   026e9c87:52b37afa acd8341c:d72a734e 1e1c6443:0aeb3c87
