@@ -3,7 +3,7 @@
 Exported from nbs/02_fully_connected.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:8da5fc35f5e1280b head:e3aca0ae
+# notebook2script 1 sha256:cf6ffb31325931a1 head:e3aca0ae
 __all__ = ['normalize', 'mse', 'peak_memory', 'Module', 'ReLU', 'Linear', 'MSE']
 
 
@@ -106,9 +106,11 @@ class Module:
         return self.out
 
     def forward(self, *args):
+        "The output for these inputs; each layer writes its own."
         raise NotImplementedError(f'{type(self).__name__} needs a method forward(*args)')
 
     def bwd(self, grad, *args):
+        "The gradient of the inputs, given that of the output; a layer with parameters also sets theirs."
         raise NotImplementedError(f'{type(self).__name__} needs a method bwd(grad, *args)')
 
     @torch.no_grad()
@@ -176,4 +178,4 @@ class MSE(Module):
 
 
 # cell hashes: 9ddb87aa:ee008946 c81ee822:2e502c80 1fa46cee:22af0592 8aca6064:5f401d0d
-#   4b48c948:3665ff27 4599b26c:0b0cecef 88cdea30:f58c9a48 759019c5:3215d317 937ae3b6:fa6e1fd6
+#   4b48c948:3665ff27 4599b26c:89eb52f5 88cdea30:f58c9a48 759019c5:3215d317 937ae3b6:fa6e1fd6
