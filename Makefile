@@ -16,7 +16,7 @@ help:
 	@echo "make test    everything that must hold: modules, tools, library, notebooks"
 	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
 	@echo "make bench   the benchmarks; each prints ratios"
-	@echo "make readme  the results table in README.md anew from results.json"
+	@echo "make readme  README.md's results table and picture anew, from results.json and the notebooks"
 	@echo "make lock    requirements.txt anew from pyproject.toml"
 	@echo "make clean   remove the environment and the caches; data you fetched stays"
 
@@ -51,10 +51,11 @@ lab: $(STAMP)
 	cd nbs && COURSE_OFFLINE= JUPYTER_PREFER_ENV_PATH=1 ../$(BIN)/jupyter lab $(LAB_ARGS)
 
 bench: $(STAMP)
-	@for b in bench/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in $(filter-out bench/corpus.py,$(wildcard bench/*.py)); do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 readme: $(STAMP)
 	$(BIN)/python run_notebook.py --readme
+	$(BIN)/python -m coursekit.pictures
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-header --no-annotate \

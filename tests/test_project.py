@@ -76,3 +76,36 @@ def test_entry_points_exist():
     for target in PYPROJECT['project']['scripts'].values():
         module, function = target.split(':')
         assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_readme_is_up_to_date():
+    from coursekit.pictures import pictures
+    from coursekit.results import readme_is_current
+    for name, data in pictures(ROOT).items():
+        assert (ROOT / 'docs' / f'{name}.png').read_bytes() == data, f'docs/{name}.png is old: run make readme'
+    assert readme_is_current(ROOT), 'the results table in README.md is old: run make readme'
+
+
+def test_readme_links_every_chapter_and_every_link_leads_somewhere():
+    text = (ROOT / 'README.md').read_text()
+    for notebook in (ROOT / 'nbs').glob('*.ipynb'):
+        assert f'(nbs/{notebook.name})' in text, f'{notebook.name} is not in the map'
+    for name in ('README.md', 'CONTRIBUTING.md', 'docs/tools.md'):
+        page = ROOT / name
+        for target in re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', page.read_text()):
+            assert (page.parent / target).exists(), f'{name} links to {target}, which is not there'
+
+
+def test_results_json_agrees_with_the_stored_outputs():
+    "Each claim in a notebook's outputs is on record with the same value."
+    import json
+    record = json.loads((ROOT / 'results.json').read_text())['claims']
+    known = {(c['notebook'].split('/')[-1], c['name'], c['data']): c['value'] for c in record}
+    for path in sorted((ROOT / 'nbs').glob('*.ipynb')):
+        for cell in json.loads(path.read_text())['cells']:
+            for output in cell.get('outputs', []):
+                claim = output.get('data', {}).get('application/vnd.course.claim+json')
+                if claim:
+                    key = (path.name, claim['name'], claim['data'])
+                    assert key in known, f'{key} is not in results.json: run with --inplace'
+                    assert known[key] == pytest.approx(claim['value'], rel=1e-3), key
