@@ -1,6 +1,7 @@
 """Notebooks and little courses for the tests of the runner."""
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,14 @@ def markdown(source):
     return {'cell_type': 'markdown', 'metadata': {}, 'source': source}
 
 
+def claim_cell(name='speed', value=2.5, **more):
+    "A cell that puts a claim out, as `exp.nb_00.claim` does."
+    claim = {'name': name, 'value': value, 'at_least': 2.0, 'at_most': None, 'sd': None, 'n': None,
+             'unit': None, 'data': None, 'ok': True, **more}
+    return code('from IPython.display import display\n'
+                f"display({{'application/vnd.course.claim+json': {claim}}}, raw=True)")
+
+
 def notebook(*cells, course=None, minor=5):
     "A notebook from cells; a string is a code cell. Ids are given from nbformat 4.5 on."
     cells = [code(c) if isinstance(c, str) else dict(c) for c in cells]
@@ -32,6 +41,36 @@ def notebook(*cells, course=None, minor=5):
     if course is not None:
         metadata['course'] = course
     return {'cells': cells, 'metadata': metadata, 'nbformat': 4, 'nbformat_minor': minor}
+
+
+def read_corpus(name, **words):
+    """Notebooks written in a text file beside this one: {name: (cells, rest of the === line)}.
+
+    `words` are put in for their names. The cell that begins a notebook may have a --- line as well.
+    """
+    text = (Path(__file__).parent / f'{name}.txt').read_text(encoding='utf-8')
+    for word, value in words.items():
+        text = text.replace(word, value)
+    found = {}
+    for block in re.split(r'^=== ', text, flags=re.M)[1:]:
+        head, _, body = block.partition('\n')
+        parts = [part.strip() for part in head.split('|')]
+        found[parts[0]] = corpus_cells(body.rstrip('\n')), parts[1:]
+    return found
+
+
+def corpus_cells(text):
+    "Cells parted by lines such as `---`, `--- raises-exception` or `--- [markdown]`."
+    pieces = re.split(r'^---(.*)$', f'---\n{text}' if not text.startswith('---') else text,
+                      flags=re.M)[1:]
+    found = []
+    for tags, source in zip(pieces[::2], pieces[1::2]):
+        source = source.removeprefix('\n').removesuffix('\n')
+        if '[markdown]' in tags:
+            found.append(markdown(source))
+        elif source or len(pieces) > 2:
+            found.append(code(source, *tags.split()))
+    return found
 
 
 class Course:

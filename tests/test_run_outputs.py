@@ -1,4 +1,4 @@
-"""Stored outputs: one canonical form, nothing volatile, and files that change only when outputs do."""
+"""Stored outputs: one form, nothing volatile, and files that change only when outputs do."""
 import json
 
 import pytest
@@ -126,16 +126,15 @@ def test_inplace(tmp_path):
     course = Course(tmp_path)
     good = course.add('01_good', markdown('# Title'),
                       'print("a\\rb")\nimport sys\nprint("w", file=sys.stderr)', 'x = 1\nx',
-                      code('never()', 'raises-exception'), code('"skipped"',
-                                                                'slow'), course={'budget': 9})
+                      code('never()', 'raises-exception'), code('"skipped"', 'slow'),
+                      course={'budget': 9})
     bad = course.add('02_bad', 'print("new output")', '1 / 0')
     untouched = bad.read_bytes()
     course.run(inplace=True, skip='slow')
     first, stamp = good.read_bytes(), good.stat().st_mtime_ns
     cells = json.loads(first)['cells']
-    assert cells[1]['outputs'][0]['text'] == ['b\n'] and cells[2]['outputs'][0]['data'] == {
-        'text/plain': ['1']
-    }
+    assert cells[1]['outputs'][0]['text'] == ['b\n']
+    assert cells[2]['outputs'][0]['data'] == {'text/plain': ['1']}
     assert [c.get('execution_count') for c in cells] == [None, 1, 2, 3, None]
     course.run(inplace=True, skip='slow', engine='kernel', only='01*')
     assert good.read_bytes() == first and good.stat().st_mtime_ns == stamp
@@ -144,11 +143,8 @@ def test_inplace(tmp_path):
 
 def test_inplace_refuses_when_the_file_changed_meanwhile(tmp_path):
     course = Course(tmp_path)
-    path = course.add(
-        '01_x',
-        'from pathlib import Path\np = Path("01_x.ipynb")\np.write_text(p.read_text() + "\\n") and None',
-        'p.write_text(p.read_text().replace("Python 3", "edited")) and None')
-    outcome = course.run(inplace=True)
-    assert outcome.results[0].outcome == 'error' and 'changed meanwhile' in outcome.results[
-        0].message
+    path = course.add('01_x', 'from pathlib import Path\np = Path("01_x.ipynb")',
+                      'p.write_text(p.read_text().replace("Python 3", "edited")) and None')
+    result = course.run(inplace=True).results[0]
+    assert result.outcome == 'error' and 'changed meanwhile' in result.message
     assert 'edited' in path.read_text() and '"execution_count": null' in path.read_text()

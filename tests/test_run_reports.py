@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from run_support import Course, code, markdown, notebook
+from run_support import Course, claim_cell, code, markdown, notebook
 
 from coursekit import report, report_files
 from coursekit.frames import from_dump
@@ -22,9 +22,7 @@ def check(x):
         raise ValueError(f'{x} is odd\\nand that is' + ' so' * 400)
     return x
 '''
-CLAIM = '''from IPython.display import display
-display({'text/plain': 'x', 'application/vnd.course.claim+json': {'name': 'speed', 'value': 2.5, 'at_least': 2.0,
- 'at_most': None, 'sd': None, 'n': None, 'unit': '×', 'data': None, 'ok': True}}, raw=True)'''
+CLAIM = claim_cell(unit='×')
 
 
 @pytest.fixture(scope='module')
@@ -83,9 +81,8 @@ def test_junit(ran):
 
 def test_annotation(ran):
     line = next(line for line in ran.outcome.shown.split('\n') if line.startswith('::error'))
-    m = re.match(
-        r'::error file=nbs/02_two\.ipynb,line=(\d+),title=02_two\.ipynb cell 4%3A failed::ValueError: 3 is odd%0A',
-        line)
+    m = re.match(r'::error file=nbs/02_two\.ipynb,line=(\d+),title=02_two\.ipynb cell 4%3A failed'
+                 r'::ValueError: 3 is odd%0A', line)
     text = (ran.root / 'nbs/02_two.ipynb').read_text().split('\n')
     assert m and 'check(x) + check(x + 1)' in text[int(m[1]) - 1]
 

@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from run_support import Course
+from run_support import Course, claim_cell
 
 from coursekit import results
 from coursekit.notebook import CourseError
@@ -89,15 +89,11 @@ def test_told(c, told):
 def test_run_keeps_the_record(tmp_path):
     "Written when there is none; then only with --record or --inplace; otherwise compared."
     course = Course(tmp_path)
-    cell = (
-        'from IPython.display import display\ndisplay({{"application/vnd.course.claim+json": {{"name": "a", "value": {}, '
-        '"at_least": 0.0, "at_most": None, "sd": None, "n": None, "unit": None, "data": None, "ok": True}}}}, raw=True)'
-    )
-    course.add('01_x', cell.format(1.0))
+    course.add('01_x', claim_cell('a', 1.0))
     assert 'results.json: updated' in course.run().shown
-    course.add('01_x', cell.format(2.0))
-    outcome = course.run()
-    assert "0 of this run's claims are new, 1 have moved" in outcome.shown and 'moved: 01 a: 2' in outcome.shown
+    course.add('01_x', claim_cell('a', 2.0))
+    shown = course.run().shown
+    assert "0 of this run's claims are new, 1 have moved" in shown and 'moved: 01 a: 2' in shown
     assert results.read(tmp_path)['claims'][0]['value'] == 1.0
     course.run(record=True)
     assert results.read(tmp_path)['claims'][0]['value'] == 2.0
@@ -117,7 +113,8 @@ def test_readme(tmp_path):
     assert results.update_readme(tmp_path) and results.readme_is_current(tmp_path)
     text = readme.read_text()
     assert text.startswith('before\n') and text.endswith('\nafter\n') and 'old' not in text
-    assert '| [03 train](nbs/03_train.ipynb) | a\\|b | digits | 0.900 ± 0.010 (n = 5) | ≥ 0.8 | 1.5 |' in text
+    assert ('| [03 train](nbs/03_train.ipynb) | a\\|b | digits | 0.900 ± 0.010 (n = 5) '
+            '| ≥ 0.8 | 1.5 |') in text
     assert '1 claim from 1 chapter,' in text
     assert results.update_readme(tmp_path) is False
 
