@@ -3,7 +3,7 @@
 Exported from nbs/02_fully_connected.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:cf6ffb31325931a1 head:e3aca0ae
+# notebook2script 1 sha256:d19b90dcb7fd361e head:e3aca0ae
 __all__ = ['normalize', 'mse', 'peak_memory', 'Module', 'ReLU', 'Linear', 'MSE']
 
 
@@ -90,7 +90,7 @@ def _grad_for(layer, grad):
     return grad
 
 
-# %% 02_fully_connected.ipynb cell 134 #4599b26c
+# %% 02_fully_connected.ipynb cell 134 #7d78c6b6
 class Module:
     """Base of layers with a backward pass written by hand.
 
@@ -178,4 +178,4 @@ class MSE(Module):
 
 
 # cell hashes: 9ddb87aa:ee008946 c81ee822:2e502c80 1fa46cee:22af0592 8aca6064:5f401d0d
-#   4b48c948:3665ff27 4599b26c:89eb52f5 88cdea30:f58c9a48 759019c5:3215d317 937ae3b6:fa6e1fd6
+#   4b48c948:3665ff27 7d78c6b6:89eb52f5 88cdea30:f58c9a48 759019c5:3215d317 937ae3b6:fa6e1fd6

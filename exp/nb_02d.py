@@ -3,7 +3,7 @@
 Exported from nbs/02d_logistic_regression.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:e41ab060eedb5b37 head:0766d5d6
+# notebook2script 1 sha256:1897ebd3bf01570f head:0766d5d6
 __all__ = ['log_softmax', 'nll_loss', 'cross_entropy', 'accuracy']
 
 
@@ -68,7 +68,7 @@ def cross_entropy(preds, targ, reduction='mean'):
     return nll_loss(log_softmax(preds, 1), targ, reduction)
 
 
-# %% 02d_logistic_regression.ipynb cell 54 #cecc669c
+# %% 02d_logistic_regression.ipynb cell 56 #cecc669c
 def accuracy(preds, targ):
     """Share of places where the largest score is that of the right class. -> a scalar, 0 to 1
 
