@@ -19,6 +19,7 @@ import secrets
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 import zipfile
 from functools import cached_property
@@ -146,7 +147,7 @@ class ClusterPool:
 
     def uncaught(self, loop, context):
         "Dask's own tasks may end with errors nobody asks for when the other side is gone."
-        if not self.over:
+        if not self.over and f'{os.sep}distributed{os.sep}' not in files_of(context):
             loop.default_exception_handler(context)
 
     async def close(self):
@@ -257,6 +258,14 @@ async def arrival(future) -> dict | None:
                          f'the last was {getattr(e.last_worker, "address", e.last_worker)}'}
     except Exception as e:
         return {'error': f'dask could not run it: {plain(e)}'}
+
+
+def files_of(context: dict) -> str:
+    "The files named in what asyncio tells of an error: its traceback, its task."
+    error = context.get('exception')
+    lines = traceback.extract_tb(error.__traceback__) if error else ()
+    task = context.get('task') or context.get('future')
+    return '\n'.join([repr(task), *(frame.filename for frame in lines)])
 
 
 def plain(e: BaseException) -> str:
