@@ -97,12 +97,14 @@ class ClusterPool:
         self.files = Files(plan)
         self.topic, self.numbers = f'coursekit-{secrets.token_hex(4)}', itertools.count(1)
         self.reports, self.slots, self.warned = {}, {}, set()
-        self.client, self.over = None, False
+        self.client, self.over, self.failed = None, False, False
 
     async def __aenter__(self):
         package = distributed()
-        self.level = logging.getLogger('distributed').level
-        logging.getLogger('distributed').setLevel(logging.CRITICAL + 1)  # we say what goes wrong
+        names = [n for n in logging.root.manager.loggerDict if n.split('.')[0] == 'distributed']
+        self.levels = {n: logging.getLogger(n).level for n in names}
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # we say what goes wrong
         asyncio.get_running_loop().set_exception_handler(self.uncaught)
         try:
             await self.connect(package)
@@ -158,7 +160,9 @@ class ClusterPool:
                 await asyncio.wait_for(self.client.close(), CONNECT)
         except Exception:
             pass  # the other end is gone: nothing is left to be closed
-        logging.getLogger('distributed').setLevel(self.level)
+        if not self.failed:  # else dask's tasks are still to be cancelled, which it would log
+            for name, level in self.levels.items():
+                logging.getLogger(name).setLevel(level)
 
     async def look(self):
         "How many notebooks can run at once, by host."
@@ -184,7 +188,7 @@ class ClusterPool:
                                     f'for {NO_WORKER} s')
 
     def give_up(self, why: str):
-        self.over = True
+        self.over = self.failed = True
         if not self.trouble.done():
             self.trouble.set_result(why)
 
