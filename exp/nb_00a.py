@@ -3,7 +3,7 @@
 Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:06d4b5018f13c43e head:cdd8a313
+# notebook2script 1 sha256:d569c2b3d88dfec3 head:cdd8a313
 __all__ = ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
            'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
            'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
@@ -52,13 +52,14 @@ def _as_picture(x):
     return x.numpy()
 
 
-# %% 00a_data.ipynb cell 10 #ca3882ad
+# %% 00a_data.ipynb cell 10 #9babcb35
 def show_image(x, ax=None, title=None, cmap='Greys', **kwargs):
     """Show one picture. -> the matplotlib axes it is in
 
-    x: tensor or array (n²,), (h, w), (1, h, w), (3, h, w) or (h, w, 3) · ax: axes to draw in (default: new
-    ones) · title: text above it · cmap: colours of a grey picture (default: ink on paper) · kwargs: for
-    matplotlib's `imshow`, such as vmin and vmax. Raises ValueError for other shapes.
+    x: tensor or array (n²,), (h, w), (1, h, w), (3, h, w) or (h, w, 3) · ax: axes to draw in
+    (default: new ones) · title: text above it · cmap: colours of a grey picture (default: ink on
+    paper) · kwargs: for matplotlib's `imshow`, such as vmin and vmax. Raises ValueError for other
+    shapes.
     """
     import matplotlib.pyplot as plt
     picture = _as_picture(x)
@@ -71,13 +72,13 @@ def show_image(x, ax=None, title=None, cmap='Greys', **kwargs):
     return ax
 
 
-# %% 00a_data.ipynb cell 14 #bed30aae
+# %% 00a_data.ipynb cell 14 #5fc1d1e4
 def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
     """Show several pictures in a grid. -> the matplotlib figure
 
-    xs: tensor (n, …) or list of n pictures, each as `show_image` takes it · n_cols: pictures in a row ·
-    titles: n texts (default: none) · size: inches for each · kwargs: for `show_image`. Raises ValueError
-    if there is nothing to show, or not a title for each.
+    xs: tensor (n, …) or list of n pictures, each as `show_image` takes it · n_cols: pictures in a
+    row · titles: n texts (default: none) · size: inches for each · kwargs: for `show_image`. Raises
+    ValueError if there is nothing to show, or not a title for each.
     """
     import matplotlib.pyplot as plt
     xs = list(xs)
@@ -88,9 +89,9 @@ def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
     n_cols = min(n_cols, len(xs))
     n_rows = math.ceil(len(xs) / n_cols)
     height = size if titles is None else size + .22  # inches for a line of text
-    room = dict(left=0, right=1, bottom=0, top=1, wspace=.06, hspace=height / size - .94)
-    fig, axes = plt.subplots(n_rows, n_cols, figsize=(size * n_cols, height * n_rows), squeeze=False,
-                             facecolor='white', gridspec_kw=room)
+    room = dict(left=0, right=1, bottom=0, top=1, wspace=.1, hspace=height / size - .9)
+    fig, axes = plt.subplots(n_rows, n_cols, figsize=(size * n_cols, height * n_rows),
+                             squeeze=False, facecolor='white', gridspec_kw=room)
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (x, ax) in enumerate(zip(xs, axes.flat)):
@@ -98,7 +99,7 @@ def show_images(xs, n_cols=10, titles=None, size=1., **kwargs):
     return fig
 
 
-# %% 00a_data.ipynb cell 18 #09570f32
+# %% 00a_data.ipynb cell 19 #09570f32
 def write_idx(path, x):
     """Write a tensor of bytes in MNIST's idx format.
 
@@ -110,7 +111,7 @@ def write_idx(path, x):
     Path(path).write_bytes(header + x.contiguous().numpy().tobytes())
 
 
-# %% 00a_data.ipynb cell 21 #021ec60f
+# %% 00a_data.ipynb cell 22 #021ec60f
 def read_idx(path):
     """Read a file in MNIST's idx format. -> uint8 tensor of the shape that the file says
 
@@ -135,7 +136,7 @@ def read_idx(path):
     return torch.frombuffer(raw, dtype=torch.uint8, offset=start).view(shape)
 
 
-# %% 00a_data.ipynb cell 24 #15b69947
+# %% 00a_data.ipynb cell 25 #15b69947
 FONTS = tuple("""
     DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique
     DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique DejaVuSansMono-BoldOblique
@@ -144,7 +145,7 @@ FONTS = tuple("""
     cmr10 cmb10 cmti10 cmmi10 cmss10 cmtt10""".split())
 
 
-# %% 00a_data.ipynb cell 26 #8156d01d
+# %% 00a_data.ipynb cell 27 #8156d01d
 def _draw_glyph(text, font_file, side=40, box=28.6):
     "One character, filled and centred -> uint8 array (side, side), ink is 255"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -165,7 +166,7 @@ def _draw_glyph(text, font_file, side=40, box=28.6):
     return 255 - np.asarray(canvas.buffer_rgba())[:, :, 0]
 
 
-# %% 00a_data.ipynb cell 27 #c140bfe4
+# %% 00a_data.ipynb cell 28 #c140bfe4
 def build_glyphs():
     """Draw the digits 0 to 9 in all FONTS, anew. -> uint8 (22, 10, 40, 40), ink is 255
 
@@ -180,7 +181,7 @@ def build_glyphs():
     return torch.from_numpy(np.array(rows))
 
 
-# %% 00a_data.ipynb cell 31 #41241666
+# %% 00a_data.ipynb cell 32 #19649e8c
 def course_root():
     """The folder of the course -> Path
 
@@ -192,18 +193,18 @@ def course_root():
         for folder in Path(start).resolve().parents:
             if (folder / 'data' / 'datasets.toml').is_file():
                 return folder
-    raise FileNotFoundError(f'no data/datasets.toml in {Path.cwd()} or above it: go to the folder of the '
-                            'course, or install it with `pip install -e .` there')
+    raise FileNotFoundError(f'no data/datasets.toml in {Path.cwd()} or above it: go to the folder '
+                            'of the course, or install it with `pip install -e .` there')
 
 
-# %% 00a_data.ipynb cell 32 #bd59ccc4
+# %% 00a_data.ipynb cell 33 #bd59ccc4
 def load_glyphs():
     "The glyph bank that comes with the course -> uint8 (22 fonts, 10 digits, 40, 40), ink is 255"
     with np.load(course_root() / 'data' / 'glyphs.npz', allow_pickle=False) as bank:
         return torch.from_numpy(bank['glyphs'])
 
 
-# %% 00a_data.ipynb cell 36 #d3466243
+# %% 00a_data.ipynb cell 37 #d3466243
 RECIPE = {
     'version': 1,
     'scale': .91,      # mean size of a step: below 1 the digit is drawn larger
@@ -218,7 +219,7 @@ RECIPE = {
 }
 
 
-# %% 00a_data.ipynb cell 38 #9d27a8e9
+# %% 00a_data.ipynb cell 39 #9d27a8e9
 def _random_affine(n, generator):
     "n random affine maps -> (n, 2, 3): two columns of A and the shift t"
     def up_to(amount, *shape):  # even between -amount and amount
@@ -232,7 +233,7 @@ def _random_affine(n, generator):
     return torch.stack([right, down, shift], 2)
 
 
-# %% 00a_data.ipynb cell 42 #9672fcbc
+# %% 00a_data.ipynb cell 43 #9672fcbc
 def _warp_basis(side):
     "The 28 pictures that every warp is a weighted sum of: x, y, 1 and 25 bumps -> (28, side²)"
     line = (torch.arange(side) + .5) / side * 2 - 1  # the centres of the pixels
@@ -242,42 +243,47 @@ def _warp_basis(side):
     return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps[:, 0]]).flatten(1)
 
 
-# %% 00a_data.ipynb cell 46 #17336e3e
+# %% 00a_data.ipynb cell 47 #997991ed
 def _draw_warped(pictures, warp, blur, side):
     """Pictures (n, 1, h, w) in [0, 1], each through its warp (n, 2, 28) and blurred by blur (n,)
     -> uint8 (n, side, side)
     """
-    grid = (warp @ _warp_basis(side)).view(-1, 2, side, side).permute(0, 2, 3, 1)  # (n, side, side, 2)
+    grid = (warp @ _warp_basis(side)).view(-1, 2, side, side)
+    grid = grid.permute(0, 2, 3, 1)  # (n, side, side, 2), as grid_sample wants it
     x = F.grid_sample(pictures, grid, align_corners=False)
     x = x.lerp(F.avg_pool2d(x, 3, 1, 1), blur.view(-1, 1, 1, 1))
     return (x[:, 0] * 255).round().to(torch.uint8)
 
 
-# %% 00a_data.ipynb cell 50 #49437074
+# %% 00a_data.ipynb cell 51 #bb30eefc
 def _pens(glyphs):
-    "Each glyph plain, thickened and thinned: uint8 (fonts, 10, 40, 40) -> (3, fonts, 10, 1, 40, 40) in [0, 1]"
+    """Each glyph plain, thickened and thinned, in [0, 1]
+
+    uint8 (fonts, 10, 40, 40) -> float32 (3, fonts, 10, 1, 40, 40)
+    """
     x = glyphs.flatten(0, 1).unsqueeze(1) / 255
     thick = x.lerp(F.max_pool2d(x, 3, 1, 1), RECIPE['thicken'])
     thin = x.lerp(-F.max_pool2d(-x, 3, 1, 1), RECIPE['thin'])
     return torch.stack([x, thick, thin]).view(3, *glyphs.shape[:2], 1, *glyphs.shape[2:])
 
 
-# %% 00a_data.ipynb cell 53 #b3df7f5d
+# %% 00a_data.ipynb cell 54 #e83afe9f
 def make_digits(n, fonts=FONTS, seed=0, side=28):
     """Make n pictures of random digits in random fonts, each warped in its own way.
 
-    -> (images, labels, font numbers): uint8 (n, side, side), ink is 255; int64 (n,), 0 to 9; int64 (n,),
-    places in FONTS. fonts: names out of FONTS. The same seed gives the same pictures, and the global random
-    state is left alone. Raises ValueError for n below 1 and for unknown fonts. The elastic field is that
-    of Simard, Steinkraus and Platt, 2003, on a 5 × 5 grid.
+    -> (images, labels, font numbers): uint8 (n, side, side), ink is 255; int64 (n,), 0 to 9; int64
+    (n,), places in FONTS. fonts: names out of FONTS. The same seed gives the same pictures, and the
+    global random state is left alone. Raises ValueError for n below 1 and for unknown fonts. The
+    elastic field is that of Simard, Steinkraus and Platt, 2003, on a 5 × 5 grid.
     """
     fonts = [fonts] if isinstance(fonts, str) else list(fonts)
     if n < 1 or not fonts or not set(fonts) <= set(FONTS):
-        raise ValueError(f'make_digits: n must be 1 or more, not {n}, and fonts out of {", ".join(FONTS)}, '
-                         f'not {fonts}')
+        raise ValueError(f'make_digits: n must be 1 or more, not {n}, and fonts some of '
+                         f'{", ".join(FONTS)}, not {fonts}')
     g = torch.Generator().manual_seed(seed)
     labels = torch.randint(10, (n,), generator=g)
-    font = torch.tensor([FONTS.index(f) for f in fonts])[torch.randint(len(fonts), (n,), generator=g)]
+    font = torch.tensor([FONTS.index(f) for f in fonts])
+    font = font[torch.randint(len(fonts), (n,), generator=g)]
     pen = torch.tensor([0, 0, 1, 2])[torch.randint(4, (n,), generator=g)]
     pushes = torch.randn(n, 2, 25, generator=g) * RECIPE['elastic']
     warp = torch.cat([_random_affine(n, g), pushes], 2)  # (n, 2, 3 + 25)
@@ -288,12 +294,12 @@ def make_digits(n, fonts=FONTS, seed=0, side=28):
     return torch.cat(images), labels, font
 
 
-# %% 00a_data.ipynb cell 60 #96edbe85
+# %% 00a_data.ipynb cell 64 #96edbe85
 VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-Bold',
                'STIXGeneralBol', 'cmti10')
 
 
-# %% 00a_data.ipynb cell 65 #2c679f06
+# %% 00a_data.ipynb cell 70 #2c679f06
 def _cache_dir():
     "The folder that downloads and generated data land in -> Path"
     from platformdirs import user_cache_path
@@ -322,9 +328,10 @@ def _data_dirs():
     return list(dict.fromkeys(folders))  # without repetition
 
 
-# %% 00a_data.ipynb cell 67 #a866a5b4
+# %% 00a_data.ipynb cell 72 #44fb7eab
 def _write_folder(target, write):
-    "Make the folder `target` whole or not at all: `write(folder)` fills it under another name first."
+    "Make the folder `target` whole or not at all: `write(folder)` fills it under another name."
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f'.{target.name}-', dir=target.parent))
     try:
         write(part)
@@ -337,16 +344,11 @@ def _write_folder(target, write):
 def _locked(path):
     "A lock between processes that want to make `path`, to be used with `with`."
     from filelock import FileLock
+    path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path.with_name(f'.{path.name}.lock'))
 
 
-# %% 00a_data.ipynb cell 71 #2cb8a914
-def _recipe_id():
-    "A short name for the recipe, the fonts and the glyphs: it changes when any of them does."
-    text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
-    return f'{RECIPE["version"]}-{hashlib.sha256(text).hexdigest()[:8]}'
-
-
+# %% 00a_data.ipynb cell 76 #c4922aef
 def _write_digits(folder, n_train=50_000, n_valid=10_000):
     "The built-in digits, as four files in MNIST's layout."
     train_fonts = [f for f in FONTS if f not in VALID_FONTS]
@@ -356,6 +358,13 @@ def _write_digits(folder, n_train=50_000, n_valid=10_000):
     for name, (images, labels, _) in (('train', train), ('t10k', test)):
         write_idx(folder / f'{name}-images-idx3-ubyte', images)
         write_idx(folder / f'{name}-labels-idx1-ubyte', labels.byte())
+
+
+# %% 00a_data.ipynb cell 78 #a353470d
+def _recipe_id():
+    "A short name for the recipe, the fonts and the glyphs: it changes when any of them does."
+    text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
+    return f'{RECIPE["version"]}-{hashlib.sha256(text).hexdigest()[:8]}'
 
 
 def _digits_folder():
@@ -371,9 +380,9 @@ def _digits_folder():
     return target
 
 
-# %% 00a_data.ipynb cell 74 #7482d636
+# %% 00a_data.ipynb cell 81 #70f10556
 def _split_train(folder, n_train=50_000):
-    "The `train` files of a folder in MNIST's layout -> (x_train, y_train, x_valid, y_valid) as digits() has them"
+    "The `train` files of a folder in MNIST's layout, read and split -> as `digits` below"
     x = read_idx(folder / 'train-images-idx3-ubyte')
     y = read_idx(folder / 'train-labels-idx1-ubyte').long()
     return x[:n_train], y[:n_train], x[n_train:], y[n_train:]
@@ -382,17 +391,17 @@ def _split_train(folder, n_train=50_000):
 def digits():
     """The built-in digits: 50,000 in 17 fonts to train on, 10,000 in 5 other fonts to validate.
 
-    -> (x_train, y_train, x_valid, y_valid): uint8 (n, 28, 28), ink is 255, and int64 (n,). Made on the
-    first call, in a few seconds, and kept in `data/`.
+    -> (x_train, y_train, x_valid, y_valid): uint8 (n, 28, 28), ink is 255, and int64 (n,). Made on
+    the first call, in a few seconds, and kept in `data/`.
     """
     return _split_train(_digits_folder())
 
 
-# %% 00a_data.ipynb cell 79 #779601e9
+# %% 00a_data.ipynb cell 86 #f68aee2a
 def datasets():
     """What `fetch` knows: name -> dict, as in `data/datasets.toml`
 
-    Each has a title, licence and source; most have a folder, files (name, size, sha256) and mirrors.
+    Each has a title, licence and source; most have a folder, files (name, size, sha256), mirrors.
     """
     with open(course_root() / 'data' / 'datasets.toml', 'rb') as f:
         return tomllib.load(f)
@@ -408,7 +417,7 @@ def _dataset_info(name):
     raise ValueError(f'unknown dataset {name!r}: {hint}Known are {", ".join(known)}')
 
 
-# %% 00a_data.ipynb cell 82 #8ef2bcba
+# %% 00a_data.ipynb cell 89 #60c7ec1d
 class ChecksumError(ValueError):
     "A file is not the one that it should be."
 
@@ -430,22 +439,58 @@ def _check_file(path, file):
     "Raise ChecksumError unless `path` has one of the checksums that its entry `file` accepts."
     found = _sha256_of(path)
     if found not in file['sha256']:
-        raise ChecksumError(f'{path} is damaged, or another edition: its sha256 is {found}, and should '
-                            f'be {" or ".join(file["sha256"])}. Delete it or move it away, and fetch again')
+        raise ChecksumError(f'{path} is damaged, or another edition: its sha256 is {found}, and '
+                            f'should be {" or ".join(file["sha256"])}. Delete it or move it away, '
+                            'and fetch again')
 
 
-# %% 00a_data.ipynb cell 85 #30746b39
+# %% 00a_data.ipynb cell 92 #8699d3b4
 class DownloadError(OSError):
     "A dataset is not on this machine, and cannot be downloaded either."
 
 
+def _save(chunks, part, mode, size):
+    "Write chunks of bytes to the file `part` as they come, until there are more than `size`."
+    from tqdm.auto import tqdm
+    with open(part, mode) as f, tqdm(total=size, initial=f.tell(), desc=part.stem, unit='B',
+                                     unit_scale=True, disable=size < 1e6) as bar:
+        for chunk in chunks:
+            f.write(chunk)
+            bar.update(len(chunk))
+            if f.tell() > size:
+                break
+
+
+# %% 00a_data.ipynb cell 94 #da5cc504
+def _size_of(path):
+    "The size of a file in bytes, 0 if there is none."
+    return path.stat().st_size if path.exists() else 0
+
+
+def _request_rest(url, part, size, timeout):
+    "Ask once for the bytes that `part` still lacks, and add to it what comes."
+    import requests
+    import urllib3
+    headers = {'Accept-Encoding': 'identity'}
+    if _size_of(part):
+        headers['Range'] = f'bytes={_size_of(part)}-'
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as r:
+        r.raise_for_status()
+        mode = 'ab' if r.status_code == 206 else 'wb'
+        try:
+            _save(r.raw.stream(2**16, decode_content=False), part, mode, size)
+        except urllib3.exceptions.HTTPError:
+            pass  # broken off; the size of `part` tells how far it got
+
+
+# %% 00a_data.ipynb cell 96 #18285eb4
 class ResumableDownload:
     """A downloader for pooch, `f(url, output_file, pooch)`, that goes on where it was broken off.
 
-    part: the file that keeps what has come so far, also from one call to the next · file: its entry in
-    datasets.toml, of which it needs name, size and sha256 · tries: how many requests to make before giving
-    up · timeout: seconds to wait for a connection, and for data. Raises DownloadError if the file stays
-    incomplete, and what requests raises when there is no connection or the server says no.
+    part: the file that keeps what has come so far, also from one call to the next · file: its entry
+    in datasets.toml, of which it needs size and sha256 · tries: how many requests to make before
+    giving up · timeout: seconds to wait for a connection, and for data. Raises DownloadError if the
+    file stays incomplete, and what requests raises without a connection or when the server says no.
     """
     def __init__(self, part, file, tries=4, timeout=(5, 30)):
         self.part = Path(part)
@@ -454,53 +499,24 @@ class ResumableDownload:
         self.timeout = timeout
 
     def __call__(self, url, output_file, pooch, check_only=False):
-        resumed = self._have() > 0
-        self._complete(url)
+        resumed = self._complete(url)
         if resumed and _sha256_of(self.part) not in self.file['sha256']:
             self.part.unlink()
             self._complete(url)
         os.replace(self.part, output_file)
 
-    def _have(self):
-        return self.part.stat().st_size if self.part.exists() else 0
-
     def _complete(self, url):
         size = self.file['size']
-        if self._have() > size:
-            self.part.unlink()
+        before = _size_of(self.part)
         for _ in range(self.tries):
-            if self._have() < size:
-                self._append(url)
-        if self._have() < size:
-            raise DownloadError(f'truncated: {self._have():,} of {size:,} bytes came')
-
-    def _append(self, url):
-        import requests
-        import urllib3
-        headers = {'Accept-Encoding': 'identity'}
-        if self._have():
-            headers['Range'] = f'bytes={self._have()}-'
-        with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as r:
-            r.raise_for_status()
-            mode = 'ab' if r.status_code == 206 else 'wb'  # 200 means: from the start, like it or not
-            try:
-                self._write(r.raw.stream(2**16, decode_content=False), mode)
-            except urllib3.exceptions.HTTPError:
-                pass  # broken off: _complete sees how much is there
-
-    def _write(self, chunks, mode):
-        from tqdm.auto import tqdm
-        size = self.file['size']
-        with open(self.part, mode) as f, tqdm(total=size, initial=f.tell(), desc=self.file['name'],
-                                              unit='B', unit_scale=True, disable=size < 1e6) as bar:
-            for chunk in chunks:
-                f.write(chunk)
-                bar.update(len(chunk))
-                if f.tell() > size:
-                    break
+            if _size_of(self.part) < size:
+                _request_rest(url, self.part, size, self.timeout)
+        if _size_of(self.part) < size:
+            raise DownloadError(f'truncated: {_size_of(self.part):,} of {size:,} bytes came')
+        return before > 0
 
 
-# %% 00a_data.ipynb cell 92 #e722bfe1
+# %% 00a_data.ipynb cell 103 #81f68e80
 def _what_failed(error):
     "Why a download failed, in a few words."
     import requests
@@ -514,9 +530,9 @@ def _what_failed(error):
 
 
 def _download(file, mirrors, folder):
-    """One file, from the first of the mirrors that has it, checked, into `folder`, or nothing at all.
+    """One file, from the first mirror that has it, checked, into `folder`, or nothing at all.
 
-    Raises DownloadError, telling what each mirror did.
+    file: its entry in datasets.toml. Raises DownloadError, telling what each mirror did.
     """
     import pooch
     pooch.get_logger().setLevel('ERROR')  # the progress bar says enough
@@ -532,13 +548,13 @@ def _download(file, mirrors, folder):
     raise DownloadError(f'{file["name"]} cannot be downloaded ({"; ".join(problems)})')
 
 
-# %% 00a_data.ipynb cell 96 #07bc3809
+# %% 00a_data.ipynb cell 107 #c48a808b
 def _members(archive):
     "The members of a zip or tar archive -> list of (name, is it a plain file or folder?)"
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as z:
-            kinds = {m.filename: stat.S_IFMT(m.external_attr >> 16) for m in z.infolist()}
-        return [(name, kind in (0, stat.S_IFREG, stat.S_IFDIR)) for name, kind in kinds.items()]
+            kinds = [(m.filename, stat.S_IFMT(m.external_attr >> 16)) for m in z.infolist()]
+        return [(name, kind in (0, stat.S_IFREG, stat.S_IFDIR)) for name, kind in kinds]
     with tarfile.open(archive) as t:
         return [(m.name, m.isfile() or m.isdir()) for m in t.getmembers()]
 
@@ -554,16 +570,17 @@ def _extract(archive, folder):
         with zipfile.ZipFile(archive) as z:
             z.extractall(folder)
     else:
-        with tarfile.open(archive) as t:
+        with tarfile.open(archive) as t:  # older Pythons know no filter, and now need none
             t.extractall(folder, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
 
 
+# %% 00a_data.ipynb cell 109 #22028caf
 def unpack(archive, folder):
     """Unpack a zip or tar archive into a new folder: all of it, or nothing. -> Path of the folder
 
-    Raises ValueError, before anything is written, for a member with an absolute name or with `..` in it,
-    for links and devices, and for a file that is no archive or a damaged one; FileExistsError if the
-    folder is there already.
+    Raises ValueError, before anything is written, for a member with an absolute name or with `..`
+    in it, for links and devices, and for a file that is no archive or a damaged one;
+    FileExistsError if the folder is there already.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists():
@@ -575,38 +592,27 @@ def unpack(archive, folder):
     return folder
 
 
-# %% 00a_data.ipynb cell 102 #d5714778
+# %% 00a_data.ipynb cell 116 #29fca98e
 def load_pickle(path, sha256):
-    """Load a pickle, packed (`.gz`) or not, but only if its checksum is one of those given. -> the object
+    """Load a pickle, packed (`.gz`) or not, if its checksum is one of those given. -> the object
 
-    sha256: 64 hexadecimal digits, or a list of such; those of the course's own are in `datasets()`. Bytes
-    from Python 2 are read as Latin-1. Raises ChecksumError, without loading anything.
+    sha256: 64 hexadecimal digits, or a list of such; those of the course's own are in `datasets()`.
+    Bytes from Python 2 are read as Latin-1. Raises ChecksumError, without loading anything.
     """
     data = Path(path).read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found not in ([sha256] if isinstance(sha256, str) else list(sha256)):
-        raise ChecksumError(f'{path} was not loaded, as a pickle can run anything: its sha256 is {found}, '
-                            f'expected {sha256}')
+        raise ChecksumError(f'{path} was not loaded, as a pickle can run anything: its sha256 is '
+                            f'{found}, expected {sha256}')
     data = gzip.decompress(data) if Path(path).suffix == '.gz' else data
     return pickle.loads(data, encoding='latin-1')
 
 
-# %% 00a_data.ipynb cell 105 #afaf5fa9
-def _offline():
-    "Does `COURSE_OFFLINE` forbid the network? -> bool"
-    return os.environ.get('COURSE_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no')
-
-
-@functools.cache
-def _say_once(text):
-    "Print a line, but only the first time in a session."
-    print(text)
-
-
+# %% 00a_data.ipynb cell 119 #62e60d2c
 def _find(info):
-    """Look for the files of a dataset on the disk -> (folder that has all, or None; names of those missing)
+    """Look for the files of a dataset on the disk -> (folder or None, names of those missing)
 
-    Raises ChecksumError if one that is there is not the right one.
+    The folder is one that has all of them. Raises ChecksumError if a file there is not the right one.
     """
     missing = [f['name'] for f in info['files']]
     for folder in (d / info['folder'] for d in _data_dirs()):
@@ -619,23 +625,33 @@ def _find(info):
     return None, missing
 
 
-# %% 00a_data.ipynb cell 106 #026e9c87
-def _get(name, info):
-    """The folder with all files of a dataset, downloaded if they are not on the disk -> Path
+# %% 00a_data.ipynb cell 121 #30c2c15d
+def _offline():
+    "Does `COURSE_OFFLINE` forbid the network? -> bool"
+    return os.environ.get('COURSE_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no')
 
-    Raises DownloadError if they cannot be had.
-    """
+
+def _why_not(name, info):
+    "The reason not to try a download just now, in words, or None."
+    failed = _cache_dir() / f'.{name}.failed'
+    if not info.get('mirrors'):
+        return f'no address offers it in this form ({info["source"]})'
+    if _offline():
+        return 'COURSE_OFFLINE is set'
+    if 'stand_in' in info and failed.exists() and time.time() - failed.stat().st_mtime < 300:
+        return 'no mirror could be reached a moment ago; delete data/.*.failed to try again at once'
+
+
+# %% 00a_data.ipynb cell 123 #eb69befd
+def _get(name, info):
+    "The folder with all files of a dataset, downloaded if need be -> Path. Raises DownloadError."
     folder, missing = _find(info)
     if folder:
         return folder
-    part = '' if len(missing) == len(info['files']) else ', '.join(missing) + ' of it '
-    if _offline() or not info.get('mirrors'):
-        why = 'COURSE_OFFLINE is set' if info.get('mirrors') else f'no address offers it ({info["source"]})'
-        raise DownloadError(f'{part}not on this machine, and {why}')
+    if reason := _why_not(name, info):
+        part = '' if len(missing) == len(info['files']) else ', '.join(missing) + ' of it is '
+        raise DownloadError(f'{part}not on this machine, and {reason}')
     folder = _cache_dir() / info['folder']
-    failed = _cache_dir() / f'.{name}.failed'
-    if 'stand_in' in info and failed.exists() and time.time() - failed.stat().st_mtime < 300:
-        raise DownloadError(f'{part}not on this machine, and no mirror was to be reached in the last minutes')
     with _locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for file in info['files']:
@@ -643,19 +659,34 @@ def _get(name, info):
                 try:
                     _download(file, info['mirrors'], folder)
                 except DownloadError:
-                    failed.touch()
+                    (_cache_dir() / f'.{name}.failed').touch()
                     raise
-    failed.unlink(missing_ok=True)
     return folder
 
 
-def _unpacked(info):
-    "The folder that the one archive of a dataset is unpacked into, named after its checksum -> Path"
+# %% 00a_data.ipynb cell 125 #0e35903a
+def _ready(name, info):
+    "The path of a dataset in the form in which it is used -> Path"
     file = info['files'][0]
-    return _cache_dir() / info['folder'] / f'{file["name"].split(".")[0]}-{file["sha256"][0][:8]}'
+    if not file.get('unpack'):
+        folder = _get(name, info)
+        return folder / file['name'] if len(info['files']) == 1 else folder
+    target = _cache_dir() / info['folder'] / f'{file["name"].split(".")[0]}-{file["sha256"][0][:8]}'
+    if not target.is_dir():
+        archive = _get(name, info) / file['name']
+        with _locked(target):
+            if not target.is_dir():
+                unpack(archive, target)
+    return target
 
 
-# %% 00a_data.ipynb cell 108 #acd8341c
+# %% 00a_data.ipynb cell 127 #8844fafb
+@functools.cache
+def _say_once(text):
+    "Print a line, but only the first time in a session."
+    print(text)
+
+
 def _resolve(name):
     "Which dataset does a name stand for on this machine, and where is it? -> (name, Path)"
     info = _dataset_info(name)
@@ -665,35 +696,23 @@ def _resolve(name):
         return name, _ready(name, info)
     except DownloadError as e:
         if 'stand_in' not in info:
-            hint = f'put {", ".join(f["name"] for f in info["files"])} into {info["folder"]}/ of $COURSE_DATA'
-            raise DownloadError(f'{name}: {e}. To use it, {hint}') from e
+            files = ', '.join(f['name'] for f in info['files'])
+            raise DownloadError(f'{name}: {e}. Or put {files} into {info["folder"]}/ of the folder '
+                                'that COURSE_DATA names') from e
         _say_once(f'{name}: {e}. Using the built-in stand-in: {info["stand_in"]}.')
     return _resolve(info['stand_in'])
 
 
-def _ready(name, info):
-    "The path of a dataset in the form in which it is used -> Path"
-    if not info['files'][0].get('unpack'):
-        folder = _get(name, info)
-        return folder / info['files'][0]['name'] if len(info['files']) == 1 else folder
-    target = _unpacked(info)
-    if not target.is_dir():
-        archive = _get(name, info) / info['files'][0]['name']
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
-            if not target.is_dir():
-                unpack(archive, target)
-    return target
-
-
+# %% 00a_data.ipynb cell 128 #37cab8cd
 def fetch(name):
     """A dataset on this machine: found, or downloaded, or its built-in stand-in. -> Path
 
-    The file if the dataset is a single one, the folder if it is several, the unpacked folder if it is an
-    archive. name: one of `datasets()`. Searched are `$COURSE_DATA` and the course's `data/`; all
-    files are checked against their SHA-256; `COURSE_OFFLINE=1` forbids downloads. Where a stand-in is used,
-    a line says so. Raises ValueError for an unknown name, ChecksumError for a file that is not the right one,
-    DownloadError if the data cannot be had.
+    name: one of `datasets()`. The path is the file if the dataset is a single one, the folder if it
+    is several, and the unpacked folder if it is an archive. `$COURSE_DATA` is searched, then the
+    course's `data/`, where downloads land; all files are checked against their SHA-256;
+    `COURSE_OFFLINE=1` forbids downloads. Where a stand-in is used, a line says so. Raises
+    ValueError for an unknown name, ChecksumError for a file that is not the right one, DownloadError
+    if the data cannot be had.
     """
     return _resolve(name)[1]
 
@@ -703,13 +722,14 @@ def data_name():
     return _resolve('mnist')[0]
 
 
-# %% 00a_data.ipynb cell 111 #1e1c6443
+# %% 00a_data.ipynb cell 131 #188d77e9
 def get_data():
     """MNIST where it is to be had, else the built-in digits, ready for a network.
 
-    -> (x_train, y_train, x_valid, y_valid): float32 (50000, 784) and (10000, 784), from 0 (paper) to 1 (ink);
-    int64 (50000,) and (10000,). Of MNIST's 60,000 training pictures the first 50,000 are for training and the
-    last 10,000 for validation; its 10,000 test pictures stay untouched. `data_name()` says which data it is.
+    -> (x_train, y_train, x_valid, y_valid): float32 (50000, 784) and (10000, 784), from 0 (paper)
+    to 1 (ink); int64 (50000,) and (10000,). Of MNIST's 60,000 training pictures the first 50,000 are
+    for training and the last 10,000 for validation; its 10,000 test pictures stay untouched.
+    `data_name()` says which data it is.
     """
     def flat(x):
         return x.flatten(1).float().div_(255)
@@ -717,10 +737,11 @@ def get_data():
     return flat(x_train), y_train, flat(x_valid), y_valid
 
 
-# cell hashes: 78e684ac:5d72d5c9 306d838e:22e88031 ca3882ad:b7b7ade4 bed30aae:9dc1bfde
+# cell hashes: 78e684ac:5d72d5c9 306d838e:22e88031 9babcb35:12034e77 5fc1d1e4:ae1bc509
 #   09570f32:3600c1f7 021ec60f:6f1e3e40 15b69947:76aa8ba0 8156d01d:256242f7 c140bfe4:71d1c86a
-#   41241666:44053766 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
-#   17336e3e:03513c02 49437074:4a878861 b3df7f5d:6a2709e0 96edbe85:3d01e28c 2c679f06:e1710124
-#   a866a5b4:2b196551 2cb8a914:afac9044 7482d636:3311ffa0 779601e9:5075deb2 8ef2bcba:094bd20a
-#   30746b39:57df5254 e722bfe1:6cc7ad87 07bc3809:3f32ef72 d5714778:9424a486 afaf5fa9:9186b244
-#   026e9c87:52b37afa acd8341c:d72a734e 1e1c6443:0aeb3c87
+#   19649e8c:986ac298 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
+#   997991ed:8bd7fe0c bb30eefc:2d5a8cb2 e83afe9f:b5fa50ed 96edbe85:3d01e28c 2c679f06:e1710124
+#   44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:bdbd5e14 70f10556:96500f04 f68aee2a:78d46c53
+#   60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74 81f68e80:0df3b50f
+#   c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265 62e60d2c:8da3dcc6 30c2c15d:7f2777e9
+#   eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2 37cab8cd:141e094d 188d77e9:40d3f637
