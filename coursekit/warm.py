@@ -81,7 +81,13 @@ class Warm:
                 os.read(self.wake, 4096)
                 self.reap()
             if self.control in ready and not self.request():
+                self.end_all()
                 return
+
+    def end_all(self):
+        "The runner is gone: end the notebooks and whatever they started."
+        from .processes import end_descendants
+        end_descendants()
 
     def request(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 3)
@@ -132,9 +138,7 @@ def main():
     del sys.path[0]  # our own working folder, put there by python -m
     control = socket.socket(fileno=int(sys.argv[1]))
     names = sys.argv[2:]
-    libc = ctypes.CDLL(None)
-    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the runner
-    libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a notebook leaves behind comes to us
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what notebooks leave comes to us
     culprit = preload([*MACHINERY, *names])
     list(tokenize.generate_tokens(iter(['x\n']).__next__))  # compiles its patterns for all children
     gc.collect()

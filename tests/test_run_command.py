@@ -111,28 +111,28 @@ def test_from_the_notebooks_folder_with_a_path_before_and_after_flags(tmp_path):
     assert '1 passed, 1 failed' in done.stdout
 
 
+def wait_for(condition, seconds):
+    "-> did it become true in time?"
+    until = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < until:
+        time.sleep(.1)
+    return met
+
+
 @pytest.mark.parametrize('engine', ['fork', 'kernel'])
 def test_ctrl_c(tmp_path, engine):
-    course = Course(tmp_path)
-    word = f'interrupted{os.getpid()}{engine}'
+    course, number = Course(tmp_path), f'600.{os.getpid()}'
     course.add('01_quick', 'print("done")')
-    course.add('02_long',
-               f'import subprocess\nsubprocess.run(["sleep", "600.{os.getpid()}"])  # {word}')
-    p = subprocess.Popen(
-        [sys.executable, SCRIPT, '--engine', engine, '--jobs', '1', '--json', tmp_path / 'r.json'],
-        cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    sleeper = f'600.{os.getpid()}'
-    until = time.monotonic() + 60
-    while not any('sleep' in q.name() for q in left_behind(sleeper)) and time.monotonic() < until:
-        time.sleep(.1)
+    course.add('02_long', f'import subprocess\nsubprocess.run(["sleep", "{number}"])')
+    p = subprocess.Popen([sys.executable, SCRIPT, '--engine', engine, '--jobs', '1', '--json',
+                          tmp_path / 'r.json'], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert wait_for(lambda: any(q.name() == 'sleep' for q in left_behind(number)), 60)
     p.send_signal(signal.SIGINT)
     shown = p.communicate(timeout=30)[0]
     assert p.returncode == 130, shown
-    entries = {
-        e['notebook'][4:6]: e for e in json.loads((tmp_path / 'r.json').read_text())['notebooks']
-    }
-    assert entries['01']['outcome'] == 'passed' and 'interrupted' in entries['02']['message']
-    assert left_behind(sleeper) == []
+    entries = json.loads((tmp_path / 'r.json').read_text())['notebooks']
+    assert [e['outcome'] for e in entries] == ['passed', 'error']
+    assert 'interrupted' in entries[1]['message'] and left_behind(number) == []
 
 
 def test_called_from_a_notebook(tmp_path):
@@ -145,3 +145,15 @@ def test_called_from_a_notebook(tmp_path):
         return course.run()
 
     assert asyncio.run(cell()).exit_status == 0
+
+
+def test_a_killed_runner_takes_its_notebooks_along(tmp_path):
+    "SIGKILL leaves it no last act; the warm parent notices."
+    course, number = Course(tmp_path), f'601.{os.getpid()}'
+    course.add('01_long', f'import subprocess\nsubprocess.run(["sleep", "{number}"])')
+    p = subprocess.Popen([sys.executable, SCRIPT, '--engine', 'fork'], cwd=tmp_path,
+                         stdout=subprocess.DEVNULL)
+    assert wait_for(lambda: any(q.name() == 'sleep' for q in left_behind(number)), 60)
+    p.kill()
+    p.wait()
+    assert wait_for(lambda: not left_behind(number), 20)
