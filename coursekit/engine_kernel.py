@@ -125,16 +125,18 @@ def make_client(job: Job, manager, kernel, session: Session):
             cell['outputs'] = []
     client = Client(nbformat.from_dict(nb), km=manager, timeout=None, allow_errors=True,
                     store_widget_state=False, coalesce_streams=False, record_timing=False)
-    client.on_cell_executed = lambda cell, cell_index, execute_reply: setattr(
-        client, 'reply', execute_reply['content'])
+
+    def keep_reply(cell, cell_index, execute_reply):
+        client.reply = execute_reply['content']
+
+    client.on_cell_executed = keep_reply
     client.kc = kernel
     kernel.allow_stdin = False
     return client
 
 
 async def late_text(client, kernel, cell, index: int, wait=0.3):
-    """Take what a cell wrote past Python, straight to a file descriptor: ipykernel's reader may
-    send it after the cell.
+    """Take what a cell wrote past Python, to a file descriptor: it may come after the cell's end.
 
     It goes before the cell's result, where it would be had it come in time.
     """
@@ -163,9 +165,8 @@ async def last_frames(kernel, ename: str) -> list:
         while True:
             reply = await kernel.get_shell_msg(timeout=2)
             if reply['parent_header'].get('msg_id') == msg_id:
-                return json.loads(
-                    ast.literal_eval(
-                        reply['content']['user_expressions']['frames']['data']['text/plain']))
+                answer = reply['content']['user_expressions']['frames']
+                return json.loads(ast.literal_eval(answer['data']['text/plain']))
     except Exception:  # whatever the notebook broke, its own error is what matters
         return []
 

@@ -194,7 +194,5 @@ class Graph:
         return order + sorted(set(waiting) - set(order), key=self.place)
 
     def libraries(self) -> set[str]:
-        """Dotted names of all libraries that any notebook imports, directly or through the course's
-        modules."""
-        return set().union(
-            *(names for _, names in self.reached.values())) if self.reached else set()
+        "Dotted names of all libraries that notebooks import, by themselves or through modules."
+        return set().union(*(names for _, names in self.reached.values()))

@@ -1,6 +1,5 @@
 """Notebooks that misbehave: each gets the outcome it deserves, and no other notebook suffers."""
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -45,14 +44,7 @@ def hanging(engine, tmp_path_factory):
 def others(engine, tmp_path_factory):
     course = build(tmp_path_factory.mktemp('others'), OTHERS)
     course.write('nbs/corrupt.ipynb', '{"cells": [')
-    course.write(
-        'nbs/older.ipynb',
-        json.dumps({
-            'nbformat': 4, 'nbformat_minor': 4, 'metadata': {}, 'cells': [{
-                'cell_type': 'code', 'source': 'x = 2\nx * 21', 'metadata': {}, 'outputs': [],
-                'execution_count': None
-            }]
-        }))
+    course.add('older', 'x = 2\nx * 21', minor=4)
     before = digests(course)
     outcome = course.run(engine=engine, mem_limit=.8, timeout=120)
     return outcome, before == digests(course)
@@ -75,10 +67,8 @@ def test_hanging(hanging, name):
 
 
 def test_hanging_tells_the_line(hanging):
-    lines = {
-        'loop': r'line [23]', 'sleep': 'line 2', 'deaf': r'line [34]', 'stubborn': 'line 4',
-        'waiting': 'line 2'
-    }
+    lines = {'loop': r'line [23]', 'sleep': 'line 2', 'deaf': r'line [34]', 'stubborn': 'line 4',
+             'waiting': 'line 2'}
     for name, line in lines.items():
         story = hanging[0].stories[f'nbs/{name}.ipynb']
         assert re.search(f'it was at {line}', '\n'.join(story)), story

@@ -65,39 +65,30 @@ def test_tidy_leaves_results_alone_but_cleans_errors(tmp_path):
     scrub = o.Scrubber(tmp_path)
     result = {'output_type': 'execute_result', 'execution_count': 1, 'metadata': {},
               'data': {'text/plain': f'{tmp_path}/x', o.WIDGET: {'model_id': 'a1'}}}
-    error = {
-        'output_type': 'error', 'ename': 'E', 'evalue': '', 'traceback': [f'File {tmp_path}/x.py']
-    }
+    error = {'output_type': 'error', 'ename': 'E', 'evalue': '',
+             'traceback': [f'File {tmp_path}/x.py']}
     tidied = o.tidy([result, error, stream('stderr', f'{tmp_path}/y.py:1: Warning\n')], scrub)
-    assert tidied[0]['data'] == {'text/plain': f'{tmp_path}/x'
-                                 } and tidied[1]['traceback'] == ['File x.py']
+    assert tidied[0]['data'] == {'text/plain': f'{tmp_path}/x'}
+    assert tidied[1]['traceback'] == ['File x.py']
     assert tidied[2]['text'] == 'y.py:1: Warning\n' and o.WIDGET in result['data']
 
 
 def test_stored():
-    raw = {
-        'nbformat': 4, 'nbformat_minor': 4, 'metadata': {
-            'widgets': {}, 'kernelspec': {'name': 'mine'},
-            'language_info': {'name': 'python', 'version': '3.9'}, 'course': {'budget': 5}
-        }, 'cells': [
-            markdown('# a\nb'),
-            code('1', execution_count=7, outputs=[stream('stdout', 'old')]),
-            code('2', 'slow', outputs=[stream('stdout', 'kept')], execution_count=9),
-            code('', outputs=[stream('stdout', 'stale')])
-        ]
-    }
-    raw['cells'][1]['metadata'] = {
-        'execution': {'x': 1}, 'collapsed': True, 'scrolled': False, 'mine': 1
-    }
+    meta = {'widgets': {}, 'kernelspec': {'name': 'mine'}, 'course': {'budget': 5},
+            'language_info': {'name': 'python', 'version': '3.9'}}
+    cells = [markdown('# a\nb'),
+             code('1', execution_count=7, outputs=[stream('stdout', 'old')]),
+             code('2', 'slow', outputs=[stream('stdout', 'kept')], execution_count=9),
+             code('', outputs=[stream('stdout', 'stale')])]
+    cells[1]['metadata'] = {'execution': {'x': 1}, 'collapsed': True, 'scrolled': False, 'mine': 1}
+    raw = {'nbformat': 4, 'nbformat_minor': 4, 'metadata': meta, 'cells': cells}
     nb = o.stored(raw, {2: [stream('stdout', 'a\nb')]}, {2: 1}, keep=[3])
-    assert nb['metadata'] == {
-        'kernelspec': {'name': 'mine'}, 'language_info': {'name': 'python'},
-        'course': {'budget': 5}
-    }
+    assert nb['metadata'] == {'kernelspec': {'name': 'mine'}, 'language_info': {'name': 'python'},
+                              'course': {'budget': 5}}
     first, kept, empty = nb['cells'][1:]
     assert first['outputs'] == [{'output_type': 'stream', 'name': 'stdout', 'text': ['a\n', 'b']}]
-    assert first['execution_count'] == 1 and first['metadata'] == {'mine': 1
-                                                                   } and first['source'] == ['1']
+    assert first['execution_count'] == 1 and first['metadata'] == {'mine': 1}
+    assert first['source'] == ['1']
     assert kept['outputs'][0]['text'] == 'kept' and kept['execution_count'] == 9
     assert empty['outputs'] == [] and empty['execution_count'] is None
     assert all('id' not in c for c in nb['cells']) and raw['cells'][1]['execution_count'] == 7

@@ -32,8 +32,7 @@ def test_a_skipped_notebook_blocks_nothing(course, pool):
 def test_jobs(course, pool):
     fake = pool(seconds=.05)
     course.run(jobs=2)
-    assert fake.most == 2 and fake.ran.index('01_one') < fake.ran.index('02_two') < fake.ran.index(
-        '03_three')
+    assert fake.most == 2 and [n for n in fake.ran if n != '04_four'] == sorted(fake.ran)[:3]
 
 
 def test_error_of_the_tool_is_a_result(course, pool, monkeypatch):
@@ -79,8 +78,8 @@ def test_interruption_reports_what_there_is(course, monkeypatch):
     run = runner.Run(Plan([], Options(jobs=1), course.root))
     results = {r.notebook[4:6]: r for r in asyncio.run(go())}
     assert run.interrupted and results['01'].outcome == 'passed'
-    assert results['02'].outcome == results['03'].outcome == 'error' and 'interrupted' in results[
-        '03'].message
+    assert results['02'].outcome == results['03'].outcome == 'error'
+    assert 'interrupted' in results['03'].message
 
 
 def test_nothing_run_is_a_failure(course, pool):
