@@ -99,9 +99,9 @@ def update_readme(root, show):
 
 
 def words(value) -> tuple[str, ...]:
-    "`gpu,net` from the command line arrives as a string or, cut by fire, as a tuple."
-    parts = value.split(',') if isinstance(value, str) else [str(v) for v in value] if value else []
-    return tuple(p.strip() for p in parts if p.strip())
+    "`gpu,net` arrives as a string or, cut by fire, as a tuple; `10` as a number."
+    parts = value if isinstance(value, (tuple, list)) else [value] if value is not None else []
+    return tuple(p for part in parts for p in str(part).replace(' ', '').split(',') if p)
 
 
 def number(name, value) -> float | None:

@@ -31,6 +31,13 @@ def test_arguments(given, seen):
     assert front.arguments(given) == seen
 
 
+@pytest.mark.parametrize('given, seen', [
+    ('gpu, net', ('gpu', 'net')), (('gpu', 'net'), ('gpu', 'net')), (10, ('10',)), ((), ()),
+    (None, ()), ('', ())])
+def test_words(given, seen):
+    assert front.words(given) == seen
+
+
 @pytest.mark.parametrize(
     'argv, message', [(['--tiemout', '3'], 'there is no option --tiemout; did you mean --timeout?'),
                       (['--xyz'], 'there is no option --xyz')])
