@@ -3,12 +3,12 @@
 Exported from nbs/02b_initializing.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:e66a6b7e1fb6580e head:0b65032d
+# notebook2script 1 sha256:be373647a2d65bb6 head:0b65032d
 __all__ = ['fans', 'GAINS', 'calculate_gain', 'kaiming_normal_', 'kaiming_uniform_',
            'xavier_normal_', 'xavier_uniform_', 'orthogonal_']
 
 
-# %% 02b_initializing.ipynb cell 34 #2bf9318a
+# %% 02b_initializing.ipynb cell 35 #2bf9318a
 import math
 import warnings
 
@@ -29,7 +29,7 @@ def fans(tensor):
     return tensor.shape[1] * area, tensor.shape[0] * area
 
 
-# %% 02b_initializing.ipynb cell 39 #d6bbd694
+# %% 02b_initializing.ipynb cell 40 #d6bbd694
 GAINS = {'linear': 1., 'sigmoid': 1., 'tanh': 5 / 3, 'relu': math.sqrt(2), 'selu': 3 / 4}
 GAINS |= {f'conv{t}{i}d': 1. for t in ('', '_transpose') for i in (1, 2, 3)}
 
@@ -52,7 +52,7 @@ def calculate_gain(nonlinearity, param=None):
     return GAINS[nonlinearity]
 
 
-# %% 02b_initializing.ipynb cell 42 #00d22f35
+# %% 02b_initializing.ipynb cell 43 #00d22f35
 def _fill(tensor, std, uniform=False, generator=None):
     "Fill `tensor` in place with random numbers of mean 0 and this std; returns it."
     if not (tensor.is_floating_point() or tensor.is_complex()):
@@ -64,7 +64,7 @@ def _fill(tensor, std, uniform=False, generator=None):
         return tensor.uniform_(-bound, bound, generator=generator)
 
 
-# %% 02b_initializing.ipynb cell 44 #d199a3e7
+# %% 02b_initializing.ipynb cell 45 #b5de8c89
 def _kaiming_std(tensor, a, mode, nonlinearity):
     "The std of equation 10 (fan_in) or 14 (fan_out) of He et al. 2015."
     if str(mode).lower() not in ('fan_in', 'fan_out'):
@@ -81,6 +81,7 @@ def _is_empty(tensor):
     return tensor.numel() == 0
 
 
+# %% 02b_initializing.ipynb cell 46 #154c8908
 def kaiming_normal_(tensor, a=0, mode='fan_in', nonlinearity='leaky_relu', generator=None):
     """Fill a weight in place from N(0, std²) with std = gain / √fan, and return it.
 
@@ -95,6 +96,7 @@ def kaiming_normal_(tensor, a=0, mode='fan_in', nonlinearity='leaky_relu', gener
     return _fill(tensor, _kaiming_std(tensor, a, mode, nonlinearity), generator=generator)
 
 
+# %% 02b_initializing.ipynb cell 47 #dd6abce8
 def kaiming_uniform_(tensor, a=0, mode='fan_in', nonlinearity='leaky_relu', generator=None):
     """Fill a weight in place from U(-b, b) with b = √3 · gain / √fan, and return it.
 
@@ -106,7 +108,7 @@ def kaiming_uniform_(tensor, a=0, mode='fan_in', nonlinearity='leaky_relu', gene
     return _fill(tensor, std, uniform=True, generator=generator)
 
 
-# %% 02b_initializing.ipynb cell 60 #40ce5963
+# %% 02b_initializing.ipynb cell 64 #40ce5963
 def xavier_normal_(tensor, gain=1., generator=None):
     """Fill a weight in place from N(0, std²) and return it; std = gain · √(2 / (fan_in + fan_out)).
 
@@ -126,7 +128,7 @@ def xavier_uniform_(tensor, gain=1., generator=None):
     return _fill(tensor, gain * math.sqrt(2 / sum(fans(tensor))), uniform=True, generator=generator)
 
 
-# %% 02b_initializing.ipynb cell 63 #357ca634
+# %% 02b_initializing.ipynb cell 67 #357ca634
 def orthogonal_(tensor, gain=1., generator=None):
     """Fill a weight in place with a random (semi-)orthogonal matrix times `gain`, and return it.
 
@@ -146,5 +148,5 @@ def orthogonal_(tensor, gain=1., generator=None):
         return tensor.copy_((q.t() if wide else q).reshape(tensor.shape)).mul_(gain)
 
 
-# cell hashes: 2bf9318a:af535e8f d6bbd694:9ab4dc7d 00d22f35:4e062c4d d199a3e7:949105c1
-#   40ce5963:671b6e7a 357ca634:a773fa01
+# cell hashes: 2bf9318a:af535e8f d6bbd694:9ab4dc7d 00d22f35:4e062c4d b5de8c89:bc5dc91e
+#   154c8908:6540ba91 dd6abce8:c7680a48 40ce5963:671b6e7a 357ca634:a773fa01
