@@ -3,7 +3,7 @@
 Exported from nbs/01c_fast_matmul.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:7ce9a952b6441da9 head:dcd79730
+# notebook2script 1 sha256:1acd6f0fe17a9a1f head:dcd79730
 __all__ = ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c', 'MATMUL_C',
            'c_matmul', 'numba_matmul']
 
@@ -27,10 +27,10 @@ import torch
 from exp.nb_00a import course_root
 
 
-# %% 01c_fast_matmul.ipynb cell 19 #42c64084
+# %% 01c_fast_matmul.ipynb cell 19 #533b4d0a
 def find_compiler():
-    """The command of this machine's C compiler: `$CC` where that is set, else the first of `cc`, `gcc`
-    and `clang` on the PATH. -> list of str, the program's path first; None if there is none.
+    """The command of this machine's C compiler: `$CC` where that is set, else the first of `cc`,
+    `gcc` and `clang` on the PATH. -> list of str, the program's path first; None if there is none.
     """
     named = shlex.split(os.environ.get('CC', ''))
     for words in [named] if named else [['cc'], ['gcc'], ['clang']]:
@@ -114,32 +114,33 @@ def _refusal(name, source, said):
     return f'{name}.c, line {first[1]}: {first[2]}\n    {line}\nThe compiler said:\n{said}'
 
 
-# %% 01c_fast_matmul.ipynb cell 26 #61119d81
+# %% 01c_fast_matmul.ipynb cell 26 #74e8ebe4
 def compile_c(source, name='kernel', flags=None):
     """Compile C with this machine's compiler, load it -> ctypes.CDLL; its functions are attributes.
 
-    source: the C text · name: letters, digits and `_`, for messages and the file · flags: a sequence of
-    compiler flags (default: `-O3` and code for exactly this processor). Compiled once: the library is
-    kept under a hash of source, flags, compiler and processor; several processes may compile at
-    once. Raises NoCompiler, CompileError, TypeError or ValueError. Set `argtypes` and `restype` of
-    each function before you call it: ctypes takes every number for a C int otherwise.
+    source: the C text · name: letters, digits and `_`, for messages and the file · flags: a
+    sequence of compiler flags (default: `-O3` and code for exactly this processor). Compiled once:
+    the library is kept under a hash of source, flags, compiler and processor; several processes
+    may compile at once. Raises NoCompiler, CompileError, TypeError or ValueError. Set `argtypes`
+    and `restype` of each function before you call it: ctypes takes every number for a C int
+    otherwise.
     """
     if not isinstance(source, str):
         raise TypeError(f'compile_c: source must be a str of C, not {type(source).__name__}')
     if not re.fullmatch(r'\w+', name, re.ASCII):
         raise ValueError(f'compile_c: name may have letters, digits and _ only, not {name!r}')
     if isinstance(flags, str):
-        raise TypeError(f'compile_c: flags must be a sequence, such as {flags.split()!r}, not a str')
+        raise TypeError(f'compile_c: flags must be a list, such as {flags.split()!r}, not a str')
     if not has_compiler():
-        raise NoCompiler('compile_c: no C compiler: neither $CC nor cc, gcc or clang on the PATH runs. '
-                         "Install one (Debian, Ubuntu: 'apt install gcc'; macOS: "
+        raise NoCompiler('compile_c: no C compiler: neither $CC nor cc, gcc or clang on the PATH '
+                         "runs. Install one (Debian, Ubuntu: 'apt install gcc'; macOS: "
                          "'xcode-select --install'), or do without the C versions.")
     flags = ('-O3', *_native_flag()) if flags is None else tuple(flags)
     return _library(source, name, flags, tuple(find_compiler()))
 
 
 def _library_file(source, name, flags, cc):
-    "The file for the library made from `source`, its name a hash of all that it depends on. -> Path"
+    "The file for the library made from `source`; its name hashes all that it depends on. -> Path"
     parts = '\0'.join([source, *flags, *cc, _version(*cc), _processor()])
     return _library_folder() / f'{name}-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.so'
 
@@ -245,9 +246,9 @@ int matmul(const float *a, const float *b, float *c, long m, long k, long n) {
 MATMUL_C = _SIZES + _TILE + _BLOCK + _MATMUL
 
 
-# %% 01c_fast_matmul.ipynb cell 97 #0c9b8c67
+# %% 01c_fast_matmul.ipynb cell 97 #bcec12b7
 def _sizes(name, a, b, out):
-    "The sizes (m, k, n) of a product, after checking that `a`, `b` and `out` are what they should be."
+    "The sizes (m, k, n) of a product, after checking that `a`, `b` and `out` are as they should be."
     try:
         m, k = a.shape
         rows, n = b.shape
@@ -273,23 +274,24 @@ def _complain(name, a, b, out):
         if x.dtype != torch.float32:
             raise TypeError(f'{name}: {what} must be float32, not {x.dtype}; use {what}.float()')
         if x.device.type != 'cpu':
-            raise ValueError(f'{name}: {what} must be on the CPU, not on {x.device}; use {what}.cpu()')
+            raise ValueError(f'{name}: {what} must be on the CPU, not on {x.device}; '
+                             f'use {what}.cpu()')
     if a.shape[1] != b.shape[0]:
-        raise ValueError(f'{name}: a is {tuple(a.shape)} and b is {tuple(b.shape)}: b should have as '
-                         f'many rows as a has columns, {a.shape[1]}, not {b.shape[0]}')
+        raise ValueError(f'{name}: a is {tuple(a.shape)} and b is {tuple(b.shape)}: b should have '
+                         f'as many rows as a has columns, {a.shape[1]}, not {b.shape[0]}')
     if out is not None and out.shape != (a.shape[0], b.shape[1]):
         raise ValueError(f'{name}: out must be {(a.shape[0], b.shape[1])}, not {tuple(out.shape)}')
-    raise ValueError(f'{name} knows no gradients: call it under torch.no_grad(), or with a.detach() '
-                     'and b.detach()')
+    raise ValueError(f'{name} knows no gradients: call it under torch.no_grad(), or with '
+                     'a.detach() and b.detach()')
 
 
-# %% 01c_fast_matmul.ipynb cell 99 #ad95e1f0
+# %% 01c_fast_matmul.ipynb cell 99 #d8962169
 def c_matmul(a, b, out=None, threads=1):
     """The product of two float32 matrices on the CPU, by the kernel of chapter 01c; equals `a @ b`.
 
-    a: (m, k) · b: (k, n), any strides -> (m, n), written to `out` if that is given · threads: how many
-    share the rows. Differs from the exact product by at most k·eps·(|a| @ |b|). The first call compiles
-    the kernel. Raises TypeError or ValueError for anything but two matrices that fit, for
+    a: (m, k) · b: (k, n), any strides -> (m, n), written to `out` if that is given · threads: how
+    many share the rows. Differs from the exact product by at most k·eps·(|a| @ |b|). The first call
+    compiles the kernel. Raises TypeError or ValueError for anything but two matrices that fit, for
     tensors that want a gradient and for threads < 1; NoCompiler where there is no C compiler.
     Method: Goto and van de Geijn 2008. Made for matrices; for a matrix and a vector use `a @ x`.
     """
@@ -343,13 +345,14 @@ def _share_rows(kernel, threads, pa, pb, pc, m, k, n):
     return any(results) or len(results) <= len(others)
 
 
-# %% 01c_fast_matmul.ipynb cell 122 #67898113
+# %% 01c_fast_matmul.ipynb cell 126 #2c3aea2d
 @functools.cache
 def _numba_kernel():
-    "The loops of `numba_matmul`, compiled: (a, b, c) -> None, for three C-contiguous float32 arrays."
-    from numba import njit
+    "The loops of `numba_matmul`, compiled: (a, b, c) -> None, for contiguous float32 arrays."
+    from numba import float32, njit, void
+    matrix = float32[:, ::1]
 
-    @njit('void(float32[:, ::1], float32[:, ::1], float32[:, ::1])', fastmath={'contract'}, nogil=True)
+    @njit(void(matrix, matrix, matrix), fastmath={'contract'}, nogil=True)
     def multiply(a, b, c):
         k = a.shape[1]
         c[:] = 0
@@ -370,11 +373,11 @@ def _numba_kernel():
 
 
 def numba_matmul(a, b, out=None):
-    """The product of two float32 matrices on the CPU, compiled from Python by numba; equals `a @ b`.
+    """The product of two float32 matrices on the CPU, by loops that numba compiles; equals `a @ b`.
 
-    a: (m, k) · b: (k, n), any strides -> (m, n), written to `out` if that is given. Differs from the
-    exact product by at most k·eps·(|a| @ |b|). Needs no C compiler; the first call imports numba and
-    compiles, which takes seconds. Raises TypeError or ValueError as `c_matmul` does.
+    a: (m, k) · b: (k, n), any strides -> (m, n), written to `out` if that is given. Differs from
+    the exact product by at most k·eps·(|a| @ |b|). Needs no C compiler; the first call imports
+    numba and compiles, which takes seconds. Raises TypeError or ValueError as `c_matmul` does.
     """
     m, k, n = _sizes('numba_matmul', a, b, out)
     c = a.new_empty((m, n))
@@ -382,6 +385,6 @@ def numba_matmul(a, b, out=None):
     return c if out is None else out.copy_(c)
 
 
-# cell hashes: e57789a5:cab97497 42c64084:db1dc543 cc7a86e0:8c8ee07e dbe5ead8:7997d1a1
-#   61119d81:d2053982 ba979ebd:c67ff03e bd0d2dc3:a8341fdb ce2df4e2:9d12e648 77caff2f:d7de9169
-#   0c9b8c67:3e9d3131 ad95e1f0:6e59bcb0 67898113:a379e7c0
+# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:8c8ee07e dbe5ead8:7997d1a1
+#   74e8ebe4:b9b0a59e ba979ebd:c67ff03e bd0d2dc3:a8341fdb ce2df4e2:9d12e648 77caff2f:d7de9169
+#   bcec12b7:f6efda21 d8962169:882a88f5 2c3aea2d:384fe8c9

@@ -3,7 +3,7 @@
 Exported from nbs/04_callbacks.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:2a1eeaa9ed6cb09a head:0b6dbf0b
+# notebook2script 1 sha256:a9247bc2beb834cf head:0b6dbf0b
 __all__ = ['CancelFit', 'CancelEpoch', 'CancelBatch', 'EVENTS', 'CLOSING', 'Callback',
            'DataLoaders', 'get_hyper', 'set_hyper', 'Learner', 'Metrics', 'Recorder']
 
@@ -276,7 +276,20 @@ class Learner(_Trains):
         self.opt, self.n_steps, self.interrupted = None, 0, False
 
 
-# %% 04_callbacks.ipynb cell 58 #9d8a174d
+# %% 04_callbacks.ipynb cell 58 #4376d77f
+def _weighted(pairs):
+    "Pairs of a batch's mean and its size -> the mean over all samples, a float."
+    total = sum(value * n for value, n in pairs)
+    return float(total) / sum(n for _, n in pairs)
+
+
+def _check_callable(funcs):
+    for name, f in funcs.items():
+        if not callable(f):
+            raise TypeError(f'Metrics: {name}={f!r} cannot be called; a function of (preds, yb) is needed')
+
+
+# %% 04_callbacks.ipynb cell 59 #3082be5f
 class Metrics(Callback):
     """Writes the epoch's means into `learn.metrics`: `train_loss`, `valid_loss`, and metrics of your own.
 
@@ -290,10 +303,7 @@ class Metrics(Callback):
     def __init__(self, *funcs, train=False, **named):
         self.funcs = {getattr(f, '__name__', type(f).__name__): f for f in funcs} | named
         self.train = train
-        for name, f in self.funcs.items():
-            if not callable(f):
-                raise TypeError(f'Metrics: {name}={f!r} cannot be called; '
-                                'a function of (preds, yb) is needed')
+        _check_callable(self.funcs)
 
     def before_epoch(self, learn):
         "Start from nothing."
@@ -314,13 +324,28 @@ class Metrics(Callback):
 
     def after_epoch(self, learn):
         "Weighted means into `learn.metrics`."
-        for name, pairs in self._values.items():
-            total = sum(value * n for value, n in pairs)
-            learn.metrics[name] = float(total) / sum(n for _, n in pairs)
+        learn.metrics |= {name: _weighted(pairs) for name, pairs in self._values.items()}
 
 
-# %% 04_callbacks.ipynb cell 63 #34592e74
-class Recorder(Callback):
+# %% 04_callbacks.ipynb cell 64 #5a22c4c1
+class _Record(Callback):
+    @property
+    def losses(self):
+        "Loss of each training batch, a tensor of shape (steps,)."
+        return torch.stack(self._losses).float().cpu() if self._losses else torch.zeros(0)
+
+    def state_dict(self):
+        "What was recorded, as tensors and lists that `torch.load` takes without unpickling code."
+        return {'rows': [dict(row) for row in self.rows], 'lrs': list(self.lrs), 'losses': self.losses}
+
+    def load_state_dict(self, state):
+        "Go on from a `state_dict`."
+        self.rows, self.lrs = [dict(row) for row in state['rows']], list(state['lrs'])
+        self._losses = list(state['losses'])
+
+
+# %% 04_callbacks.ipynb cell 65 #b333dde8
+class Recorder(_Record):
     """Remembers a run: `losses` and `lrs` of each training batch, `rows` with each epoch's results.
 
     quiet: do not print a line as each epoch ends. It goes on from one fit to the next; make a new one to
@@ -332,11 +357,6 @@ class Recorder(Callback):
     def __init__(self, quiet=False):
         self.quiet = quiet
         self.rows, self.lrs, self._losses = [], [], []
-
-    @property
-    def losses(self):
-        "Loss of each training batch, a tensor of shape (steps,)."
-        return torch.stack(self._losses).float().cpu() if self._losses else torch.zeros(0)
 
     def before_epoch(self, learn):
         "Start the clock."
@@ -355,21 +375,12 @@ class Recorder(Callback):
         if not self.quiet:
             print(_row_text(self.rows[-1], learn.n_epochs), flush=True)
 
-    def state_dict(self):
-        "What was recorded, as tensors and lists that `torch.load` takes without unpickling code."
-        return {'rows': [dict(row) for row in self.rows], 'lrs': list(self.lrs), 'losses': self.losses}
-
-    def load_state_dict(self, state):
-        "Go on from a `state_dict`."
-        self.rows, self.lrs = [dict(row) for row in state['rows']], list(state['lrs'])
-        self._losses = list(state['losses'])
-
     def plot(self):
         "Draw losses, learning rate and the epochs' results side by side. -> the figure"
         return _plot_run(self.losses, self.lrs, self.rows)
 
 
-# %% 04_callbacks.ipynb cell 65 #ba0d87b3
+# %% 04_callbacks.ipynb cell 67 #ba0d87b3
 def _row_text(row, n_epochs):
     "One epoch as a line: `epoch 2/5  train_loss 0.2310  valid_loss 0.2501  accuracy 0.9312  1.2 s`."
     values = {k: v for k, v in row.items() if k not in ('epoch', 'seconds')}
@@ -385,7 +396,7 @@ def _running_mean(xs, width):
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-# %% 04_callbacks.ipynb cell 67 #122eb416
+# %% 04_callbacks.ipynb cell 69 #122eb416
 def _plot_run(losses, lrs, rows):
     "The figure of `Recorder.plot`: loss by step, learning rate by step, results by epoch."
     import matplotlib.pyplot as plt
@@ -412,5 +423,5 @@ _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#6
 
 # cell hashes: 25c237e7:8fe77283 11125849:82bc805c b55808e5:8e7171c3 244f096c:e9f3c610
 #   77c847d2:8fce40fb 63eb6a59:49541145 c6dd4a20:5da2fa2e 312f83e6:d54089e3 76a5cf7a:ddee30a0
-#   ff460e46:36702bc7 1d521ec4:51135bb7 5fa44830:37db2b7b 9d8a174d:0c4a80fe 34592e74:207ddd8e
-#   ba0d87b3:553c53ba 122eb416:fe721440
+#   ff460e46:36702bc7 1d521ec4:51135bb7 5fa44830:37db2b7b 4376d77f:022b9366 3082be5f:c28f7371
+#   5a22c4c1:5a06f0df b333dde8:fada5e71 ba0d87b3:553c53ba 122eb416:fe721440

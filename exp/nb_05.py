@@ -3,7 +3,7 @@
 Exported from nbs/05_anneal.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:d33246715aeb44be head:73a0b303
+# notebook2script 1 sha256:bf4791f84b5f374e head:73a0b303
 __all__ = ['sched_lin', 'sched_no', 'sched_cos', 'sched_exp', 'combine_scheds', 'one_cycle',
            'ParamScheduler', 'rng_states', 'set_rng_states', 'suggest_lr', 'LRFinder']
 
@@ -203,33 +203,48 @@ def _plot_search(lrs, losses):
     return fig
 
 
-# %% 05_anneal.ipynb cell 50 #6a12d07c
-class LRFinder(Callback):
-    """Tries learning rates from min_lr to max_lr, a little larger at each batch, and suggests one.
-
-    `LRFinder().run(learn)` trains for at most `n_steps` batches and returns the suggestion; the learner is as
-    before. It stops early when the loss exceeds `stop_factor` times its lowest value. Then `lrs` and
-    `losses` hold what was seen, `suggest()` gives the rate again, and `plot()` draws it all.
-    Source: Smith 2015, arXiv 1506.01186.
-    Raises ValueError for a range that is not positive and rising.
-    """
+# %% 05_anneal.ipynb cell 50 #bd41e5f5
+class _Search(Callback):
     order = -50
 
+    def before_fit(self, learn):
+        "Remember how everything was."
+        self.lrs, self.losses, self._before = [], [], _snapshot(learn)
+
+    def before_batch(self, learn):
+        "Set the next rate; skip validation; stop after the last step."
+        if not learn.training:
+            raise CancelEpoch
+        if len(self.losses) == self.n_steps:
+            raise CancelFit
+        self.lrs.append(self.sched(len(self.losses) / (self.n_steps - 1)))
+        set_hyper(learn.opt, 'lr', self.lrs[-1])
+
+    def after_loss(self, learn):
+        "Record; stop when the loss has exploded."
+        self.losses.append(float(learn.loss.detach()))
+        if not self.losses[-1] <= self.stop_factor * min(self.losses):  # true for NaN, too
+            raise CancelFit
+
+    def after_fit(self, learn):
+        "Put everything back."
+        _restore(learn, self._before)
+
+
+# %% 05_anneal.ipynb cell 52 #c271c50b
+class LRFinder(_Search):
+    """Tries learning rates from min_lr to max_lr, a little larger at each batch, and suggests one.
+
+    `LRFinder().run(learn)` trains for at most `n_steps` batches and returns the suggestion; the learner is
+    as before. It stops early when the loss exceeds `stop_factor` times its lowest value. `lrs` and `losses`
+    hold what was seen. Source: Smith 2015, arXiv 1506.01186. Raises ValueError for a bad range.
+    """
     def __init__(self, min_lr=1e-5, max_lr=10., n_steps=100, stop_factor=4.):
         if not 0 < min_lr < max_lr or n_steps < 10:
             raise ValueError('LRFinder: 0 < min_lr < max_lr and n_steps ≥ 10 are needed, '
                              f'not {min_lr}, {max_lr}, {n_steps}')
-        self.sched = sched_exp(min_lr, max_lr)
-        self.n_steps, self.stop_factor = n_steps, stop_factor
-        self.lrs, self.losses = [], []
-
-    def suggest(self):
-        "The suggested rate, from what was seen."
-        return suggest_lr(self.lrs[:len(self.losses)], self.losses)
-
-    def plot(self):
-        "Draw the losses against the rates, with the suggestion. -> the figure"
-        return _plot_search(self.lrs[:len(self.losses)], self.losses)
+        self.sched, self.n_steps = sched_exp(min_lr, max_lr), n_steps
+        self.stop_factor, self.lrs, self.losses = stop_factor, [], []
 
     def run(self, learn):
         "Search with this learner, its recorders and schedulers left out. -> the suggested rate"
@@ -240,31 +255,15 @@ class LRFinder(Callback):
             learn.cbs = kept
         return self.suggest()
 
-    def before_fit(self, learn):
-        "Remember how everything was."
-        self.lrs, self.losses, self._before = [], [], _snapshot(learn)
+    def suggest(self):
+        "The suggested rate, from what was seen."
+        return suggest_lr(self.lrs, self.losses)
 
-    def before_batch(self, learn):
-        "Set the next rate; skip validation; stop after the last step."
-        if not learn.training:
-            raise CancelEpoch
-        if len(self.lrs) == self.n_steps:
-            raise CancelFit
-        self.lrs.append(self.sched(len(self.lrs) / (self.n_steps - 1)))
-        set_hyper(learn.opt, 'lr', self.lrs[-1])
-
-    def after_loss(self, learn):
-        "Record; stop when the loss has exploded."
-        if learn.training:
-            self.losses.append(float(learn.loss.detach()))
-            if not self.losses[-1] <= self.stop_factor * min(self.losses):  # true for NaN, too
-                raise CancelFit
-
-    def after_fit(self, learn):
-        "Put everything back."
-        _restore(learn, self._before)
+    def plot(self):
+        "Draw the losses against the rates, with the suggestion. -> the figure"
+        return _plot_search(self.lrs, self.losses)
 
 
 # cell hashes: fd39141a:d0cbe64d cae758cb:ca2a31b1 49e26147:be78ae37 c947e8d4:cd1bb397
 #   c6780c0c:906d2a9e c36b5ecf:2847c386 9b74aa1a:cf8910b2 18b2c56b:4846e23a 7dcbe0b8:14a4dd6d
-#   e6415bdd:1e28c36b 6c4e8dd6:d88d4805 6a12d07c:08ba27ee
+#   e6415bdd:1e28c36b 6c4e8dd6:d88d4805 bd41e5f5:ab3690e4 c271c50b:19020057

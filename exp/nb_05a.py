@@ -3,7 +3,7 @@
 Exported from nbs/05a_foundations.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:70839051ffc1fb39 head:5b880799
+# notebook2script 1 sha256:b5d572baba8778b9 head:5b880799
 __all__ = ['RunningStats']
 
 
@@ -11,8 +11,26 @@ __all__ = ['RunningStats']
 import torch
 
 
-# %% 05a_foundations.ipynb cell 47 #d6446892
-class RunningStats:
+# %% 05a_foundations.ipynb cell 48 #6c14f6d3
+class _Summary:
+    def __init__(self):
+        self.n, self.mean, self._m2 = 0, None, None
+
+    def _merge(self, n, mean, m2):
+        if self.n == 0:
+            self.n, self.mean, self._m2 = n, mean, m2
+            return
+        if mean.shape != self.mean.shape:
+            raise ValueError(f'RunningStats: samples of shape {tuple(mean.shape)} '
+                             f'after {tuple(self.mean.shape)}')
+        total, delta = self.n + n, mean - self.mean
+        self._m2 = self._m2 + m2 + delta**2 * (self.n * n / total)
+        self.mean = self.mean + delta * (n / total)
+        self.n = total
+
+
+# %% 05a_foundations.ipynb cell 49 #baaf4e4c
+class RunningStats(_Summary):
     """Mean and variance of a stream, batch by batch, in one pass and without cancellation.
 
     `update(xs)` takes a tensor of samples, shape (n, …) or a single number; statistics are kept for each
@@ -20,13 +38,9 @@ class RunningStats:
     Golub & LeVeque 1983. Raises ValueError for a shape unlike the first, for values that are not
     finite, and for a variance of too few samples.
     """
-    def __init__(self):
-        self.n, self.mean, self._m2 = 0, None, None
-
     def update(self, xs):
         "Take in samples, shape (n, …), or one number. -> self"
-        xs = torch.as_tensor(xs).detach().double()
-        xs = xs[None] if xs.dim() == 0 else xs
+        xs = torch.atleast_1d(torch.as_tensor(xs)).detach().double()
         if not bool(xs.isfinite().all()):
             raise ValueError('RunningStats: NaN or infinity among the samples')
         if len(xs):
@@ -40,17 +54,6 @@ class RunningStats:
             self._merge(other.n, other.mean, other._m2)
         return self
 
-    def _merge(self, n, mean, m2):
-        if self.n == 0:
-            self.n, self.mean, self._m2 = n, mean, m2
-            return
-        if mean.shape != self.mean.shape:
-            raise ValueError(f'RunningStats: samples of shape {tuple(mean.shape)} after {tuple(self.mean.shape)}')
-        total, delta = self.n + n, mean - self.mean
-        self._m2 = self._m2 + m2 + delta**2 * (self.n * n / total)
-        self.mean = self.mean + delta * (n / total)
-        self.n = total
-
     def var(self, ddof=1):
         "Variance with the divisor n − ddof."
         if self.n <= ddof:
@@ -62,4 +65,4 @@ class RunningStats:
         return self.var(ddof).sqrt()
 
 
-# cell hashes: 44a30d96:cf1070d3 d6446892:8cc54bf9
+# cell hashes: 44a30d96:cf1070d3 6c14f6d3:0ac0eaaa baaf4e4c:f9681819

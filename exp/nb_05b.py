@@ -3,7 +3,7 @@
 Exported from nbs/05b_early_stopping.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:0e28d71e317113ea head:a11d3f59
+# notebook2script 1 sha256:5db4d9fc4523dd16 head:a11d3f59
 __all__ = ['Best', 'EarlyStopping', 'save_atomically', 'SaveBest', 'NanGuard', 'Checkpoint']
 
 
@@ -52,15 +52,13 @@ class Best:
         return better
 
 
-# %% 05b_early_stopping.ipynb cell 10 #32d5a33c
+# %% 05b_early_stopping.ipynb cell 10 #2e32b979
 class EarlyStopping(Callback):
     """Ends the fit when a metric has not improved for `patience` epochs in a row.
 
-    monitor, mode, min_delta: see `Best` · patience: 1 or more. `stopped_epoch` says after how many epochs
-    it did, None if it never did.
+    monitor, mode, min_delta: see `Best` · `stopped_epoch` says after how many epochs it did, else None.
     """
-    order = 60  # after the metrics are known and recorded
-    in_search = False
+    order, in_search = 60, False  # after the metrics are known and recorded
 
     def __init__(self, monitor='valid_loss', patience=3, min_delta=0., mode=None):
         if not isinstance(patience, int) or patience < 1:
@@ -178,7 +176,7 @@ class NanGuard(Callback):
             raise CancelFit
 
 
-# %% 05b_early_stopping.ipynb cell 29 #65ec7e14
+# %% 05b_early_stopping.ipynb cell 29 #91383d54
 class Checkpoint(Callback):
     """Saves the whole state of a run at `path` after every `every` epochs, and can go on from there.
 
@@ -202,7 +200,7 @@ class Checkpoint(Callback):
         self._cbs = [cb for cb in learn.active_cbs if hasattr(cb, 'state_dict')]
         if self.resume and self.path.exists():
             state = torch.load(self.path, weights_only=True)
-            self._check(state, learn)
+            _check_fits(self.path.name, state, learn.n_epochs, self._cbs)
             _load_run(learn, self._cbs, state)
 
     def after_epoch(self, learn):
@@ -211,16 +209,8 @@ class Checkpoint(Callback):
         if done % self.every == 0 or done == learn.n_epochs:
             save_atomically(_run_state(learn, self._cbs, done), self.path)
 
-    def _check(self, state, learn):
-        if state['epoch'] > learn.n_epochs:
-            raise ValueError(f'{self.path.name} is of a run with {state["epoch"]} epochs done; '
-                             f'fit({learn.n_epochs}) is less')
-        names = [type(cb).__name__ for cb in self._cbs]
-        if state['names'] != names:
-            raise ValueError(f'{self.path.name} holds the callbacks {state["names"]}, this run has {names}')
 
-
-# %% 05b_early_stopping.ipynb cell 31 #59290cb5
+# %% 05b_early_stopping.ipynb cell 31 #41c64309
 def _run_state(learn, cbs, done):
     "All that the next epoch depends on."
     sampler = getattr(learn.dls.train, 'sampler', None)
@@ -228,6 +218,15 @@ def _run_state(learn, cbs, done):
                 n_steps=learn.n_steps, rng=rng_states(),
                 names=[type(cb).__name__ for cb in cbs], cbs=[cb.state_dict() for cb in cbs],
                 sampler=sampler.state_dict() if hasattr(sampler, 'state_dict') else None)
+
+
+def _check_fits(name, state, n_epochs, cbs):
+    "Refuse a checkpoint of a longer run, or of other callbacks."
+    if state['epoch'] > n_epochs:
+        raise ValueError(f'{name} is of a run with {state["epoch"]} epochs done; fit({n_epochs}) is less')
+    names = [type(cb).__name__ for cb in cbs]
+    if state['names'] != names:
+        raise ValueError(f'{name} holds the callbacks {state["names"]}, this run has {names}')
 
 
 def _load_run(learn, cbs, state):
@@ -242,5 +241,5 @@ def _load_run(learn, cbs, state):
     set_rng_states(state['rng'])
 
 
-# cell hashes: 6e6fcbe1:2f34dec1 73f0d1df:af2b2e58 32d5a33c:c7a8c379 73f60079:f2c15cbb
-#   fd4b38a6:f82839b0 4585ba45:5f119fa9 65ec7e14:89609e3c 59290cb5:b96b0b8e
+# cell hashes: 6e6fcbe1:2f34dec1 73f0d1df:af2b2e58 2e32b979:5f05c95f 73f60079:f2c15cbb
+#   fd4b38a6:f82839b0 4585ba45:5f119fa9 91383d54:641530f4 41c64309:5ac7b15f
