@@ -17,6 +17,9 @@ nb_02    Fully connected: the forward and the backward pass
 nb_02b   Initialising, and how to read a paper
          fans, GAINS, calculate_gain, kaiming_normal_, kaiming_uniform_, xavier_normal_,
          xavier_uniform_, orthogonal_
+nb_02c   Autograd: a tape that runs backwards
+         Picture, unbroadcast, no_grad, Rule, SMALL, Edge, Node, OPS, Op, Tensor, op, tape_of,
+         draw_graph, gradcheck, check_op
 nb_02d   Logistic regression, five ways
          log_softmax, nll_loss, cross_entropy, accuracy
 nb_03    Mini-batch training
@@ -34,7 +37,7 @@ nb_05b   Stopping, saving, resuming
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:be7265360277dbc9 head:ced4dbf4
+# notebook2script 1 sha256:b03c5d663d5700de head:b5d84701
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -72,6 +75,12 @@ CHAPTERS = {
         'notebook': '02b_initializing.ipynb',
         'names': ['fans', 'GAINS', 'calculate_gain', 'kaiming_normal_', 'kaiming_uniform_',
                   'xavier_normal_', 'xavier_uniform_', 'orthogonal_'],
+    },
+    'nb_02c': {
+        'title': 'Autograd: a tape that runs backwards',
+        'notebook': '02c_autograd.ipynb',
+        'names': ['Picture', 'unbroadcast', 'no_grad', 'Rule', 'SMALL', 'Edge', 'Node', 'OPS', 'Op',
+                  'Tensor', 'op', 'tape_of', 'draw_graph', 'gradcheck', 'check_op'],
     },
     'nb_02d': {
         'title': 'Logistic regression, five ways',

@@ -3,7 +3,7 @@
 Exported from nbs/01c_fast_matmul.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:1acd6f0fe17a9a1f head:dcd79730
+# notebook2script 1 sha256:f9ac24610235f9a1 head:dcd79730
 __all__ = ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c', 'MATMUL_C',
            'c_matmul', 'numba_matmul']
 
@@ -68,11 +68,8 @@ def _native_flag():
 @functools.cache
 def _processor():
     "What code made for this very processor depends on: its model and the instructions it has."
-    wanted = 'model name', 'flags', 'Features', 'CPU part'
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
+    cpuinfo, wanted = Path('/proc/cpuinfo'), ('model name', 'flags', 'Features', 'CPU part')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     found = sorted({line for line in lines if line.startswith(wanted)})
     return '\n'.join([platform.machine(), platform.processor(), *found])
 
@@ -385,6 +382,6 @@ def numba_matmul(a, b, out=None):
     return c if out is None else out.copy_(c)
 
 
-# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:8c8ee07e dbe5ead8:7997d1a1
+# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:296b24d5 dbe5ead8:7997d1a1
 #   74e8ebe4:b9b0a59e ba979ebd:c67ff03e bd0d2dc3:a8341fdb ce2df4e2:9d12e648 77caff2f:d7de9169
 #   bcec12b7:f6efda21 d8962169:882a88f5 2c3aea2d:384fe8c9

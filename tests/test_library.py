@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(p.stem for p in (ROOT / 'exp').glob('nb_*.py'))
@@ -137,7 +138,7 @@ class TestNotebook:
         for c in self.cells(path):
             if c['cell_type'] != 'code':
                 continue
-            source = re.sub(r'^\s*[%!].*$', 'pass', ''.join(c['source']), flags=re.M)
+            source = TransformerManager().transform_cell(''.join(c['source']))
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('exp.nb_'):
                     home = module(node.module.removeprefix('exp.'))
