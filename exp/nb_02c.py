@@ -3,7 +3,7 @@
 Exported from nbs/02c_autograd.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:b6da3fde9594c66f head:923be1a6
+# notebook2script 1 sha256:48d60a8e3694e349 head:923be1a6
 __all__ = ['Picture', 'unbroadcast', 'no_grad', 'Rule', 'SMALL', 'Edge', 'Node', 'OPS', 'Op',
            'Tensor', 'op', 'tape_of', 'draw_graph', 'gradcheck', 'check_op']
 
@@ -945,6 +945,7 @@ _where = op('where', 'a where cond is true, else b.', lambda cond, a, b: torch.w
             a=lambda g, cond: torch.where(cond, g, 0.),
             b=lambda g, cond: torch.where(cond, 0., g))
 Tensor.where = lambda a, cond, b: _where(cond, a, b)
+Tensor.where.__doc__ = 'self where cond is true, b elsewhere.'
 
 
 # %% 02c_autograd.ipynb cell 169 #6aad5c2b
@@ -1184,6 +1185,7 @@ Tensor.log_softmax = op('log_softmax', 'Logarithms of the softmax along dim.',
                         lambda r: [(r(3, 4), 1), (r(2, 3, 4), 0), (r(5), -1)],
                         a=lambda g, y, dim: g - y.exp() * g.sum(dim, keepdim=True))
 Tensor.softmax = lambda a, dim: a.log_softmax(dim).exp()
+Tensor.softmax.__doc__ = 'Softmax along dim: positive, and summing to 1.'
 
 
 # %% 02c_autograd.ipynb cell 205 #48c19f9d
@@ -1226,7 +1228,7 @@ Tensor.to = op('to', 'The same numbers in another dtype.', lambda a, dtype: a.to
 #   bd4659b5:76b601e7 65a4ddc8:78b92e39 47b5c364:2cde2f66 5037fbc6:c2a11eb5 26803fae:c3d42986
 #   81c244a8:f6e89c5e 6c2cf001:e5a66198 520eee16:9f2e35c6 eb06d9c0:5f895e3e 4e6699a7:920a2552
 #   919f6434:b690ec48 f6bb3f2d:f2d49785 b20a03da:2b2b6a0b bb82c1ba:837348e4 f8f192be:f20bebe7
-#   cc0fd322:27a73647 a1735356:8d7999a8 cea11dd3:c0bea20c 6aad5c2b:8f0aa27c 248f519a:01bcb602
+#   cc0fd322:27a73647 a1735356:8d7999a8 cea11dd3:0a8926db 6aad5c2b:8f0aa27c 248f519a:01bcb602
 #   acd9baa6:25d66ba8 56a1cde5:b66805e1 32c34c43:766d2a29 43af1a07:1d71fca4 d360a645:ae7f149e
 #   d0351416:ffb72033 b0d8e216:a1aa16c2 e7bf27a9:33b18582 a07a607e:ab2c0262 e4f4d59c:6383868e
-#   6679eee5:3b2d8379 fd43dcfa:d94ccde5 48c19f9d:a1f143a9 391e4cbf:ffd7d6e0
+#   6679eee5:3b2d8379 fd43dcfa:7ce31548 48c19f9d:a1f143a9 391e4cbf:ffd7d6e0
