@@ -3,7 +3,7 @@
 Exported from nbs/01c_fast_matmul.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:f9ac24610235f9a1 head:dcd79730
+# notebook2script 1 sha256:e8defd68d51ec71d head:dcd79730
 __all__ = ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c', 'MATMUL_C',
            'c_matmul', 'numba_matmul']
 
@@ -68,8 +68,11 @@ def _native_flag():
 @functools.cache
 def _processor():
     "What code made for this very processor depends on: its model and the instructions it has."
-    cpuinfo, wanted = Path('/proc/cpuinfo'), ('model name', 'flags', 'Features', 'CPU part')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    wanted = 'model name', 'flags', 'Features', 'CPU part'
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
     found = sorted({line for line in lines if line.startswith(wanted)})
     return '\n'.join([platform.machine(), platform.processor(), *found])
 
@@ -181,7 +184,7 @@ typedef float vec __attribute__((vector_size(4 * V), aligned(4), may_alias));
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 78 #bd0d2dc3
+# %% 01c_fast_matmul.ipynb cell 80 #bd0d2dc3
 _TILE = r"""
 #define STEP { vec x[NV]; EACH(v, nv) x[v] = *(vec *)(b + v * V); __asm__ volatile("":::"memory"); \
                TILE acc[i][v] += a[i * ra] * x[v]; a += ca, b += rb; }
@@ -196,7 +199,7 @@ static inline __attribute__((always_inline)) void tile(int mr, int nv, long k, c
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 86 #ce2df4e2
+# %% 01c_fast_matmul.ipynb cell 88 #ce2df4e2
 _BLOCK = r"""
 static long min(long x, long y) { return x < y ? x : y; }
 #define DIRECT(h, nv) tile(h, nv, k, a + i * ra, ra, 1, b, rb, to, rt, add && w == NR)
@@ -219,7 +222,7 @@ static void block(long m, long k, long n, const float *a, long ra, float *pa, co
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 88 #77caff2f
+# %% 01c_fast_matmul.ipynb cell 90 #77caff2f
 _MATMUL = r"""
 int matmul(const float *a, const float *b, float *c, long m, long k, long n) {
     long thin = m <= 2 * DR && k > NR, wide = n > 12 * NR && !thin, p = thin ? k - NR : 0;
@@ -243,9 +246,9 @@ int matmul(const float *a, const float *b, float *c, long m, long k, long n) {
 MATMUL_C = _SIZES + _TILE + _BLOCK + _MATMUL
 
 
-# %% 01c_fast_matmul.ipynb cell 97 #bcec12b7
+# %% 01c_fast_matmul.ipynb cell 99 #9fc7dda7
 def _sizes(name, a, b, out):
-    "The sizes (m, k, n) of a product, after checking that `a`, `b` and `out` are as they should be."
+    "The sizes (m, k, n) of a product, after checking that `a`, `b` and `out` are fit for it."
     try:
         m, k = a.shape
         rows, n = b.shape
@@ -282,7 +285,7 @@ def _complain(name, a, b, out):
                      'a.detach() and b.detach()')
 
 
-# %% 01c_fast_matmul.ipynb cell 99 #d8962169
+# %% 01c_fast_matmul.ipynb cell 101 #d8962169
 def c_matmul(a, b, out=None, threads=1):
     """The product of two float32 matrices on the CPU, by the kernel of chapter 01c; equals `a @ b`.
 
@@ -342,7 +345,7 @@ def _share_rows(kernel, threads, pa, pb, pc, m, k, n):
     return any(results) or len(results) <= len(others)
 
 
-# %% 01c_fast_matmul.ipynb cell 126 #2c3aea2d
+# %% 01c_fast_matmul.ipynb cell 128 #2c3aea2d
 @functools.cache
 def _numba_kernel():
     "The loops of `numba_matmul`, compiled: (a, b, c) -> None, for contiguous float32 arrays."
@@ -382,6 +385,6 @@ def numba_matmul(a, b, out=None):
     return c if out is None else out.copy_(c)
 
 
-# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:296b24d5 dbe5ead8:7997d1a1
+# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:8c8ee07e dbe5ead8:7997d1a1
 #   74e8ebe4:b9b0a59e ba979ebd:c67ff03e bd0d2dc3:a8341fdb ce2df4e2:9d12e648 77caff2f:d7de9169
-#   bcec12b7:f6efda21 d8962169:882a88f5 2c3aea2d:384fe8c9
+#   9fc7dda7:44eef37c d8962169:882a88f5 2c3aea2d:384fe8c9
