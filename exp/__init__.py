@@ -2,7 +2,7 @@
 
 nb_00    How this course is built
          same, test, test_eq, test_ne, near, test_near, test_near_zero, test_raises, CLAIM, claim,
-         duration, synchronise, SpeedTable, speed_table, set_seed
+         Table, table, duration, synchronise, SpeedTable, speed_table, set_seed
 nb_00a   Looking at data
          show_image, show_images, write_idx, read_idx, FONTS, build_glyphs, course_root,
          load_glyphs, RECIPE, make_digits, VALID_FONTS, digits, datasets, ChecksumError,
@@ -37,14 +37,14 @@ nb_05b   Stopping, saving, resuming
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:b03c5d663d5700de head:b5d84701
+# notebook2script 1 sha256:d596378383932283 head:6489bdc9
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
         'notebook': '00_exports.ipynb',
         'names': ['same', 'test', 'test_eq', 'test_ne', 'near', 'test_near', 'test_near_zero',
-                  'test_raises', 'CLAIM', 'claim', 'duration', 'synchronise', 'SpeedTable',
-                  'speed_table', 'set_seed'],
+                  'test_raises', 'CLAIM', 'claim', 'Table', 'table', 'duration', 'synchronise',
+                  'SpeedTable', 'speed_table', 'set_seed'],
     },
     'nb_00a': {
         'title': 'Looking at data',

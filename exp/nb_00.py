@@ -3,10 +3,10 @@
 Exported from nbs/00_exports.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:31acb3faebb2f8a6 head:920b8f0b
+# notebook2script 1 sha256:b231d6f5d0a320db head:920b8f0b
 __all__ = ['same', 'test', 'test_eq', 'test_ne', 'near', 'test_near', 'test_near_zero',
-           'test_raises', 'CLAIM', 'claim', 'duration', 'synchronise', 'SpeedTable', 'speed_table',
-           'set_seed']
+           'test_raises', 'CLAIM', 'claim', 'Table', 'table', 'duration', 'synchronise',
+           'SpeedTable', 'speed_table', 'set_seed']
 
 
 # %% 00_exports.ipynb cell 21 #c701684b
@@ -196,7 +196,35 @@ def claim(name, value, at_least=None, at_most=None, sd=None, n=None, unit=None, 
     _show_line('✓ ' + _claim_line(record), {CLAIM: record})
 
 
-# %% 00_exports.ipynb cell 62 #3e436814
+# %% 00_exports.ipynb cell 62 #6cb2074d
+class Table:
+    """Rows of cells under headings, shown as a table: `Table(['model', 'accuracy'], [['linear', .92]])`.
+
+    head: the headings · rows: lists of cells, as long as `head`; cells are shown by `str`. Raises
+    ValueError for a row of another length.
+    """
+    def __init__(self, head, rows):
+        self.head, self.rows = [str(h) for h in head], [[str(x) for x in row] for row in rows]
+        for number, row in enumerate(self.rows, 1):
+            if len(row) != len(self.head):
+                raise ValueError(f'row {number} has {len(row)} cells under {len(self.head)} headings: {row}')
+
+    def __repr__(self):
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows)]
+        return '\n'.join('  '.join(x.rjust(w) if i else x.ljust(w) for i, (x, w) in enumerate(zip(line, widths)))
+                         .rstrip() for line in [self.head, *self.rows])
+
+    def _repr_markdown_(self):
+        lines = [self.head, [':--'] + ['--:'] * (len(self.head) - 1), *self.rows]
+        return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def table(head, rows):
+    "A table to look at; see `Table`."
+    return Table(head, rows)
+
+
+# %% 00_exports.ipynb cell 65 #3e436814
 def duration(seconds):
     "Seconds in the unit that suits them: `12.2 µs`, `890 ms`, `3.4 s`. -> str"
     for unit, size in (('s', 1), ('ms', 1e-3), ('µs', 1e-6)):
@@ -205,7 +233,7 @@ def duration(seconds):
     return f'{seconds / 1e-9:.3g} ns'
 
 
-# %% 00_exports.ipynb cell 65 #b6b74a05
+# %% 00_exports.ipynb cell 68 #b6b74a05
 def synchronise():
     "Wait until the GPU has done what it was given; nothing to do where there is none."
     if torch.cuda.is_available():
@@ -231,7 +259,7 @@ def _calls_to_fill(f, min_time):
     return max(1, math.ceil(min_time / once))
 
 
-# %% 00_exports.ipynb cell 67 #7ddb2643
+# %% 00_exports.ipynb cell 70 #7ddb2643
 class SpeedTable:
     """What `speed_table` measured; shown as a table, asked with `.seconds(name)` and `.ratio(name)`.
 
@@ -254,20 +282,19 @@ class SpeedTable:
         return 1 / self.ratio(name)
 
     def __repr__(self):
-        return '\n'.join(f'{a:<24}{b:>10} {c:<10}{d:>12}' for a, b, c, d in _rows(self))
+        return repr(self.table())
 
     def _repr_markdown_(self):
-        head = f'| | median | spread | times faster than {self.first} |\n|:--|--:|:--|--:|\n'
-        return head + '\n'.join('| ' + ' | '.join(r) + ' |' for r in _rows(self))
+        return self.table()._repr_markdown_()
+
+    def table(self):
+        "Name, median, spread and times faster than the first, for each callable. -> Table"
+        rows = [(name, duration(self.seconds(name)), '± ' + duration(_half_iqr(ts)),
+                 _short(self.speedup(name)) + '×') for name, ts in self.times.items()]
+        return table(['', 'median', 'spread', f'times faster than {self.first}'], rows)
 
 
-# %% 00_exports.ipynb cell 68 #dfca88de
-def _rows(table):
-    "A speed table's rows as text: name, median, spread, times faster than the first."
-    return [(name, duration(table.seconds(name)), '± ' + duration(_half_iqr(ts)),
-             _short(table.speedup(name)) + '×') for name, ts in table.times.items()]
-
-
+# %% 00_exports.ipynb cell 71 #dfca88de
 def _half_iqr(xs):
     "Half the distance between the quartiles: a spread that one disturbed run cannot move."
     if len(xs) < 2:
@@ -276,7 +303,7 @@ def _half_iqr(xs):
     return (high - low) / 2
 
 
-# %% 00_exports.ipynb cell 71 #02f3faab
+# %% 00_exports.ipynb cell 74 #02f3faab
 def speed_table(*funcs, repeats=7, min_time=.01, **named):
     """Time several callables side by side in one run. -> SpeedTable
 
@@ -300,7 +327,7 @@ def speed_table(*funcs, repeats=7, min_time=.01, **named):
     return SpeedTable(times)
 
 
-# %% 00_exports.ipynb cell 72 #e81e3e71
+# %% 00_exports.ipynb cell 75 #e81e3e71
 def _by_name(funcs):
     "Positional arguments of `speed_table` -> {name: callable}; two of one name would be one lost."
     if len(funcs) == 1 and isinstance(funcs[0], Mapping):
@@ -313,7 +340,7 @@ def _by_name(funcs):
     return found
 
 
-# %% 00_exports.ipynb cell 79 #21c78e45
+# %% 00_exports.ipynb cell 82 #21c78e45
 def set_seed(seed):
     "Seed Python's, NumPy's and torch's random generators (all devices) with a whole number, 0 ≤ seed < 2³²."
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -325,5 +352,5 @@ def set_seed(seed):
 
 # cell hashes: c701684b:3a6e84a5 69b14906:832982dc bdb6b967:8e941eec 05c2afba:73eea400
 #   658d1b1b:6997a7ad c925e4a2:24983740 a6842f11:4bda6f3e 7ca0b2ef:0346ac97 41d5c3ba:13a92693
-#   84162bc4:16482ee9 9b31971e:1762d5dd 3e436814:15873ffa b6b74a05:06fa90d2 7ddb2643:2248ea75
-#   dfca88de:92c4b59c 02f3faab:5a57e561 e81e3e71:52d48b8f 21c78e45:b5cc3c88
+#   84162bc4:16482ee9 9b31971e:1762d5dd 6cb2074d:ac469e98 3e436814:15873ffa b6b74a05:06fa90d2
+#   7ddb2643:0314a9e3 dfca88de:4953cf0e 02f3faab:5a57e561 e81e3e71:52d48b8f 21c78e45:b5cc3c88

@@ -3,7 +3,7 @@
 Exported from nbs/01c_fast_matmul.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:e8defd68d51ec71d head:dcd79730
+# notebook2script 1 sha256:c38614187a586752 head:dcd79730
 __all__ = ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c', 'MATMUL_C',
            'c_matmul', 'numba_matmul']
 
@@ -56,7 +56,7 @@ def _version(*cc):
     return asked.stdout if asked.returncode == 0 else None
 
 
-# %% 01c_fast_matmul.ipynb cell 22 #cc7a86e0
+# %% 01c_fast_matmul.ipynb cell 22 #ef4234e6
 def _native_flag():
     "The flag that lets the compiler use all that this processor can do."
     machine = platform.machine().lower()
@@ -77,6 +77,7 @@ def _processor():
     return '\n'.join([platform.machine(), platform.processor(), *found])
 
 
+# %% 01c_fast_matmul.ipynb cell 23 #c88cbefa
 def _library_folder():
     "Where compiled libraries are kept: the course's `.course/c`, or a user's cache. -> Path"
     from platformdirs import user_cache_path
@@ -95,7 +96,13 @@ def _library_folder():
     return Path(tempfile.mkdtemp(prefix='course-c-'))  # for this process alone
 
 
-# %% 01c_fast_matmul.ipynb cell 24 #dbe5ead8
+def _library_file(source, name, flags, cc):
+    "The file for the library made from `source`; its name hashes all that it depends on. -> Path"
+    parts = '\0'.join([source, *flags, *cc, _version(*cc), _processor()])
+    return _library_folder() / f'{name}-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.so'
+
+
+# %% 01c_fast_matmul.ipynb cell 25 #dbe5ead8
 class NoCompiler(FileNotFoundError):
     "There is no C compiler on this machine, or it does not run."
 
@@ -114,7 +121,7 @@ def _refusal(name, source, said):
     return f'{name}.c, line {first[1]}: {first[2]}\n    {line}\nThe compiler said:\n{said}'
 
 
-# %% 01c_fast_matmul.ipynb cell 26 #74e8ebe4
+# %% 01c_fast_matmul.ipynb cell 27 #c3723b1b
 def compile_c(source, name='kernel', flags=None):
     """Compile C with this machine's compiler, load it -> ctypes.CDLL; its functions are attributes.
 
@@ -139,12 +146,7 @@ def compile_c(source, name='kernel', flags=None):
     return _library(source, name, flags, tuple(find_compiler()))
 
 
-def _library_file(source, name, flags, cc):
-    "The file for the library made from `source`; its name hashes all that it depends on. -> Path"
-    parts = '\0'.join([source, *flags, *cc, _version(*cc), _processor()])
-    return _library_folder() / f'{name}-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.so'
-
-
+# %% 01c_fast_matmul.ipynb cell 29 #df24dba6
 @functools.cache
 def _library(source, name, flags, cc):
     "The library made from `source`, from the cache if it is there. -> ctypes.CDLL"
@@ -165,7 +167,7 @@ def _library(source, name, flags, cc):
     return ctypes.CDLL(str(file))
 
 
-# %% 01c_fast_matmul.ipynb cell 38 #ba979ebd
+# %% 01c_fast_matmul.ipynb cell 41 #ba979ebd
 _SIZES = r"""
 #include <stdlib.h>
 #if defined(__AVX512F__)
@@ -184,10 +186,10 @@ typedef float vec __attribute__((vector_size(4 * V), aligned(4), may_alias));
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 80 #bd0d2dc3
+# %% 01c_fast_matmul.ipynb cell 83 #492f7fa3
 _TILE = r"""
 #define STEP { vec x[NV]; EACH(v, nv) x[v] = *(vec *)(b + v * V); __asm__ volatile("":::"memory"); \
-               TILE acc[i][v] += a[i * ra] * x[v]; a += ca, b += rb; }
+    TILE acc[i][v] += a[i * ra] * x[v]; a += ca, b += rb; __asm__ volatile("":::"memory"); }
 static inline __attribute__((always_inline)) void tile(int mr, int nv, long k, const float *a,
         long ra, long ca, const float *b, long rb, float *c, long rc, int add) {
     vec acc[MR][NV] = {0};
@@ -199,7 +201,7 @@ static inline __attribute__((always_inline)) void tile(int mr, int nv, long k, c
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 88 #ce2df4e2
+# %% 01c_fast_matmul.ipynb cell 91 #ce2df4e2
 _BLOCK = r"""
 static long min(long x, long y) { return x < y ? x : y; }
 #define DIRECT(h, nv) tile(h, nv, k, a + i * ra, ra, 1, b, rb, to, rt, add && w == NR)
@@ -222,7 +224,7 @@ static void block(long m, long k, long n, const float *a, long ra, float *pa, co
 """
 
 
-# %% 01c_fast_matmul.ipynb cell 90 #77caff2f
+# %% 01c_fast_matmul.ipynb cell 93 #77caff2f
 _MATMUL = r"""
 int matmul(const float *a, const float *b, float *c, long m, long k, long n) {
     long thin = m <= 2 * DR && k > NR, wide = n > 12 * NR && !thin, p = thin ? k - NR : 0;
@@ -246,7 +248,7 @@ int matmul(const float *a, const float *b, float *c, long m, long k, long n) {
 MATMUL_C = _SIZES + _TILE + _BLOCK + _MATMUL
 
 
-# %% 01c_fast_matmul.ipynb cell 99 #9fc7dda7
+# %% 01c_fast_matmul.ipynb cell 102 #890c8bf2
 def _sizes(name, a, b, out):
     "The sizes (m, k, n) of a product, after checking that `a`, `b` and `out` are fit for it."
     try:
@@ -261,6 +263,7 @@ def _sizes(name, a, b, out):
     return (m, k, n) if fine else _complain(name, a, b, out)
 
 
+# %% 01c_fast_matmul.ipynb cell 103 #adc8d9b7
 def _complain(name, a, b, out):
     "Say what is wrong with the arguments of a matrix product."
     for what, x in (('a', a), ('b', b), ('out', out)):
@@ -285,7 +288,7 @@ def _complain(name, a, b, out):
                      'a.detach() and b.detach()')
 
 
-# %% 01c_fast_matmul.ipynb cell 101 #d8962169
+# %% 01c_fast_matmul.ipynb cell 105 #4960a48f
 def c_matmul(a, b, out=None, threads=1):
     """The product of two float32 matrices on the CPU, by the kernel of chapter 01c; equals `a @ b`.
 
@@ -307,17 +310,17 @@ def c_matmul(a, b, out=None, threads=1):
         return out.zero_()
     if not (a.is_contiguous() and b.is_contiguous()):
         a, b = a.contiguous(), b.contiguous()
-    if not out.is_contiguous():
-        return out.copy_(c_matmul(a, b, threads=threads))
     pa, pb, pc = a.data_ptr(), b.data_ptr(), out.data_ptr()
-    end = pc + 4 * m * n
-    if pc < pa + 4 * m * k and pa < end or pc < pb + 4 * k * n and pb < end:
+    if not out.is_contiguous() or _overlap(pc, m * n, pa, m * k) or _overlap(pc, m * n, pb, k * n):
         return out.copy_(c_matmul(a, b, threads=threads))
-    failed = (kernel(pa, pb, pc, m, k, n) if threads == 1 else
-              _share_rows(kernel, threads, pa, pb, pc, m, k, n))
-    if failed:
-        raise MemoryError(f'c_matmul: no memory to pack a product of {m} × {k} by {k} × {n}')
+    _run(kernel, threads, pa, pb, pc, m, k, n)
     return out
+
+
+# %% 01c_fast_matmul.ipynb cell 107 #39146053
+def _overlap(start, size, other, other_size):
+    "Do `size` floats at one address share memory with `other_size` floats at the other? -> bool"
+    return start < other + 4 * other_size and other < start + 4 * size
 
 
 @functools.cache
@@ -329,23 +332,32 @@ def _kernel():
     return kernel
 
 
-def _share_rows(kernel, threads, pa, pb, pc, m, k, n):
-    "Call the kernel on blocks of rows, each in a thread of its own. -> did any of them fail?"
-    rows = max(-(-m // threads), 16)  # fewer are not worth a thread
-    results = []
-
-    def work(i):
-        results.append(kernel(pa + 4 * i * k, pb, pc + 4 * i * n, min(rows, m - i), k, n))
-    others = [threading.Thread(target=work, args=(i,)) for i in range(rows, m, rows)]
-    for thread in others:
-        thread.start()
-    work(0)
-    for thread in others:
-        thread.join()
-    return any(results) or len(results) <= len(others)
+# %% 01c_fast_matmul.ipynb cell 108 #5f85d86c
+def _run(kernel, threads, pa, pb, pc, m, k, n):
+    "Run the kernel on matrices given by their addresses, on one thread or several."
+    if (kernel if threads == 1 else _share_rows(kernel, threads))(pa, pb, pc, m, k, n):
+        raise MemoryError(f'c_matmul: no memory to pack a product of {m} × {k} by {k} × {n}')
 
 
-# %% 01c_fast_matmul.ipynb cell 128 #2c3aea2d
+def _share_rows(kernel, threads):
+    "A kernel that does blocks of rows in several threads at once."
+    def shared(pa, pb, pc, m, k, n):
+        rows = max(-(-m // threads), 16)  # fewer are not worth a thread
+        results = []
+
+        def work(i):
+            results.append(kernel(pa + 4 * i * k, pb, pc + 4 * i * n, min(rows, m - i), k, n))
+        others = [threading.Thread(target=work, args=(i,)) for i in range(rows, m, rows)]
+        for thread in others:
+            thread.start()
+        work(0)
+        for thread in others:
+            thread.join()
+        return any(results) or len(results) <= len(others)
+    return shared
+
+
+# %% 01c_fast_matmul.ipynb cell 135 #e2b4cc45
 @functools.cache
 def _numba_kernel():
     "The loops of `numba_matmul`, compiled: (a, b, c) -> None, for contiguous float32 arrays."
@@ -372,6 +384,7 @@ def _numba_kernel():
     return multiply
 
 
+# %% 01c_fast_matmul.ipynb cell 137 #50ecb673
 def numba_matmul(a, b, out=None):
     """The product of two float32 matrices on the CPU, by loops that numba compiles; equals `a @ b`.
 
@@ -385,6 +398,7 @@ def numba_matmul(a, b, out=None):
     return c if out is None else out.copy_(c)
 
 
-# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd cc7a86e0:8c8ee07e dbe5ead8:7997d1a1
-#   74e8ebe4:b9b0a59e ba979ebd:c67ff03e bd0d2dc3:a8341fdb ce2df4e2:9d12e648 77caff2f:d7de9169
-#   9fc7dda7:44eef37c d8962169:882a88f5 2c3aea2d:384fe8c9
+# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd ef4234e6:2281375e c88cbefa:2b968eb8
+#   dbe5ead8:7997d1a1 c3723b1b:a251b06f df24dba6:6263cf6a ba979ebd:c67ff03e 492f7fa3:f8fd31d0
+#   ce2df4e2:9d12e648 77caff2f:d7de9169 890c8bf2:6afab4b9 adc8d9b7:372373fd 4960a48f:0feee84a
+#   39146053:0ad3c70e 5f85d86c:4233a606 e2b4cc45:c00a83f9 50ecb673:c18d5d06

@@ -19,7 +19,7 @@ def both(tmp_path_factory):
         course = Course(tmp_path_factory.mktemp(engine) / 'course')
         for name, cells in (FEATURES | (ONLY_FORK if engine == 'fork' else {})).items():
             course.add(name, *cells)
-        outcome = course.run(engine=engine, inplace=True, timeout=200)
+        outcome = course.run(engine=engine, inplace=True, timeout=200, jobs=4)
         found[engine] = outcome, {name: course.read(name) for name in FEATURES}, course
     return found
 

@@ -46,7 +46,7 @@ def others(engine, tmp_path_factory):
     course.write('nbs/corrupt.ipynb', '{"cells": [')
     course.add('older', 'x = 2\nx * 21', minor=4)
     before = digests(course)
-    outcome = course.run(engine=engine, mem_limit=.8, timeout=120)
+    outcome = course.run(engine=engine, mem_limit=.8, timeout=120, jobs=4)
     return outcome, before == digests(course)
 
 
