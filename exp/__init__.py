@@ -34,10 +34,14 @@ nb_05a   Foundations: Python and statistics
          RunningStats
 nb_05b   Stopping, saving, resuming
          Best, EarlyStopping, save_atomically, SaveBest, NanGuard, Checkpoint
+nb_06    Convolutions, devices, hooks, initialisation
+         conv_size, im2col, col2im, conv2d, to_image, BatchTransform, best_device, to_device,
+         DeviceCallback, Hook, Hooks, GeneralReLU, init_cnn, conv_block, simple_cnn,
+         ActivationStats
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:d596378383932283 head:6489bdc9
+# notebook2script 1 sha256:fa5c98c01b50109f head:2a92a148
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -114,5 +118,12 @@ CHAPTERS = {
         'title': 'Stopping, saving, resuming',
         'notebook': '05b_early_stopping.ipynb',
         'names': ['Best', 'EarlyStopping', 'save_atomically', 'SaveBest', 'NanGuard', 'Checkpoint'],
+    },
+    'nb_06': {
+        'title': 'Convolutions, devices, hooks, initialisation',
+        'notebook': '06_cuda_cnn_hooks_init.ipynb',
+        'names': ['conv_size', 'im2col', 'col2im', 'conv2d', 'to_image', 'BatchTransform',
+                  'best_device', 'to_device', 'DeviceCallback', 'Hook', 'Hooks', 'GeneralReLU',
+                  'init_cnn', 'conv_block', 'simple_cnn', 'ActivationStats'],
     },
 }

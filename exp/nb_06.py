@@ -1,0 +1,537 @@
+"""Convolutions, devices, hooks, initialisation
+
+Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
+file and bring the change back with `python notebook2script.py --update`.
+"""
+# notebook2script 1 sha256:a2174cd602274100 head:f011e3d3
+__all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'to_image', 'BatchTransform', 'best_device',
+           'to_device', 'DeviceCallback', 'Hook', 'Hooks', 'GeneralReLU', 'init_cnn', 'conv_block',
+           'simple_cnn', 'ActivationStats']
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 2 #5fc173e2
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd import Function
+
+from exp.nb_01c import compile_c
+from exp.nb_02b import kaiming_normal_
+from exp.nb_04 import Callback
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 3 #64ba3957
+def conv_size(n, ks, stride=1, padding=0, dilation=1):
+    """How many places a window has along an axis: ⌊(n + 2·padding − dilation·(ks − 1) − 1)/stride⌋ + 1.
+
+    n: pixels along the axis · ks: those of the kernel · the rest as in `conv2d`. Below 1: no place at all.
+    """
+    return (n + 2 * padding - dilation * (ks - 1) - 1) // stride + 1
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 4 #656824ca
+def _pair(name, value, least):
+    "A number or two -> (for the rows, for the columns)"
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
+        raise ValueError(f'{name} must be a whole number ≥ {least}, or two of them for rows and '
+                         f'columns, not {value!r}')
+    return pair
+
+
+def _geometry(x, ks, stride, padding, dilation):
+    "The sizes of a convolution in pairs, checked. -> (ks, stride, padding, dilation, (oh, ow))"
+    if x.dim() != 4:
+        raise ValueError(f'a batch of pictures is (bs, c, h, w), not {tuple(x.shape)}; '
+                         'add an axis for a single one: x[None]')
+    ks, stride = _pair('ks', ks, 1), _pair('stride', stride, 1)
+    padding, dilation = _pair('padding', padding, 0), _pair('dilation', dilation, 1)
+    size = tuple(map(conv_size, x.shape[2:], ks, stride, padding, dilation))
+    if min(size) < 1:
+        raise ValueError(f'a kernel of {ks} with dilation {dilation} does not fit into pictures of '
+                         f'{tuple(x.shape[2:])} with padding {padding}')
+    return ks, stride, padding, dilation, size
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 5 #e62dec54
+def _pad(x, padding):
+    "x with rows and columns of zeros around each picture."
+    (ph, pw), (h, w) = padding, x.shape[2:]
+    if ph == pw == 0:
+        return x
+    wide = x.new_zeros(*x.shape[:2], h + 2 * ph, w + 2 * pw)
+    wide[:, :, ph:ph + h, pw:pw + w] = x
+    return wide
+
+
+def _windows(x, ks, stride, dilation, size):
+    "A view of every window of x: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow), nothing copied."
+    b, c, row, col = x.stride()
+    (sh, sw), (dh, dw) = stride, dilation
+    strides = b, c, row * dh, col * dw, row * sh, col * sw
+    return x.as_strided((*x.shape[:2], *ks, *size), strides, x.storage_offset())
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 6 #b52af9ea
+class _Lay(Function):
+    "im2col, whose gradient is `_Gather`."
+    @staticmethod
+    def forward(ctx, x, *geometry):
+        ks, stride, padding, dilation, size = ctx.geometry = geometry
+        ctx.shape = x.shape
+        windows = _windows(_pad(x, padding), ks, stride, dilation, size)
+        return windows.clone(memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _Gather.apply(grad, ctx.shape, *ctx.geometry), *[None] * 5
+
+
+class _Gather(Function):
+    "col2im, whose gradient is `_Lay`."
+    @staticmethod
+    def forward(ctx, cols, shape, *geometry):
+        (kh, kw), stride, (ph, pw), dilation, size = ctx.geometry = geometry
+        bs, c, h, w = shape
+        wide = cols.new_zeros(bs, c, h + 2 * ph, w + 2 * pw)
+        places = _windows(wide, (kh, kw), stride, dilation, size)
+        for i in range(kh):
+            for j in range(kw):
+                places[:, :, i, j] += cols[:, :, i, j]
+        return wide[:, :, ph:ph + h, pw:pw + w]
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _Lay.apply(grad, *ctx.geometry), *[None] * 6
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 7 #25192c4a
+def im2col(x, ks, stride=1, padding=0, dilation=1):
+    """Lay out a copy of each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
+
+    ks: (kh, kw) or one number for both · stride, padding, dilation: as in `conv2d`. Can be
+    differentiated any number of times. Raises ValueError where no window fits.
+    """
+    return _Lay.apply(x, *_geometry(x, ks, stride, padding, dilation))
+
+
+def col2im(cols, shape, stride=1, padding=0, dilation=1):
+    """Add up each window at its place, the transpose of `im2col`: (bs, c, kh, kw, oh, ow) -> shape
+
+    shape: (bs, c, h, w) of the pictures · stride, padding, dilation: as in `conv2d`. Can be
+    differentiated any number of times. Raises ValueError if the windows are not those of such pictures.
+    """
+    geometry = _geometry(cols.new_empty(shape, device='meta'), cols.shape[2:4], stride, padding, dilation)
+    wanted = *shape[:2], *geometry[0], *geometry[-1]
+    if tuple(cols.shape) != wanted:
+        raise ValueError(f'col2im: pictures {tuple(shape)} have windows {wanted}, not {tuple(cols.shape)}')
+    return _Gather.apply(cols, tuple(shape), *geometry)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 8 #2b4ccc47
+def _check_conv(x, w, bias, groups):
+    "Refuse tensors that do not go together in a convolution."
+    if w.dim() != 4:
+        raise ValueError(f'conv2d: the weight must be (nf, ni/groups, kh, kw), not {tuple(w.shape)}')
+    if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
+        raise ValueError(f'conv2d: the {w.shape[0]} filters of the weight cannot be split into '
+                         f'groups={groups!r}')
+    if x.dim() == 4 and x.shape[1] != groups * w.shape[1]:
+        raise ValueError(f'conv2d: x has {x.shape[1]} channels, but the weight {tuple(w.shape)} '
+                         f'with groups={groups} takes {groups * w.shape[1]}')
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 9 #08313cb2
+def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
+
+    w: (nf, ni/groups, kh, kw) · bias: (nf,) or None · stride, padding, dilation: a number, or two for rows
+    and columns · groups: ni and nf are split into so many parts, convolved each for itself. Equal to
+    `torch.nn.functional.conv2d`, gradients included, by im2col and a matrix product.
+    Raises ValueError for shapes that do not go together.
+    """
+    _check_conv(x, w, bias, groups)
+    cols = im2col(x, w.shape[2:], stride, padding, dilation)
+    bs, nf, size = len(x), len(w), cols.shape[-2:]
+    cols = cols.reshape(bs, groups, -1, size.numel())       # (bs, groups, ni/groups·kh·kw, oh·ow)
+    out = w.reshape(groups, nf // groups, -1) @ cols        # (bs, groups, nf/groups, oh·ow)
+    out = out.reshape(bs, nf, *size)
+    return out if bias is None else out + bias[:, None, None]
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 10 #17b2d684
+def to_image(x):
+    "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
+    side = math.isqrt(x.shape[-1])
+    if x.dim() != 2 or side**2 != x.shape[-1]:
+        raise ValueError(f'to_image: x must be (n, k²), such as (n, 784), not {tuple(x.shape)}')
+    return x.view(-1, 1, side, side)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 11 #d5209c21
+class BatchTransform(Callback):
+    """Changes each batch before the model sees it, in training and in validation.
+
+    tfm_x, tfm_y: functions of `learn.xb` and `learn.yb` (default: leave them), run where the batch is by
+    then, so on the GPU after `DeviceCallback`. Raises TypeError if neither can be called.
+    """
+    order = -90
+
+    def __init__(self, tfm_x=None, tfm_y=None):
+        self.tfm_x, self.tfm_y = tfm_x, tfm_y
+        given = [f for f in (tfm_x, tfm_y) if f is not None]
+        if not given or not all(map(callable, given)):
+            raise TypeError(f'BatchTransform: functions are needed, not {tfm_x!r} and {tfm_y!r}')
+
+    def before_batch(self, learn):
+        "Transform the batch."
+        if self.tfm_x is not None:
+            learn.xb = self.tfm_x(learn.xb)
+        if self.tfm_y is not None:
+            learn.yb = self.tfm_y(learn.yb)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 12 #f65507e0
+def best_device():
+    "The fastest device there is: CUDA, else Apple's MPS, else the CPU. -> torch.device"
+    if torch.cuda.is_available():
+        return torch.device('cuda')
+    return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+
+
+def to_device(x, device):
+    "A tensor, or tuples, lists and dicts of them, on `device`; what is no tensor stays as it is."
+    if isinstance(x, torch.Tensor):
+        return x.to(device)
+    if isinstance(x, (list, tuple)):
+        return type(x)(to_device(o, device) for o in x)
+    if isinstance(x, dict):
+        return {k: to_device(v, device) for k, v in x.items()}
+    return x
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 13 #5a3b1cbb
+class DeviceCallback(Callback):
+    """Trains on `device` (default: the best there is): moves the model as a fit begins, then each batch.
+
+    device: what `torch.device` takes. Nothing is touched before the fit. An optimiser that has a
+    state already, from a fit elsewhere, has it moved along.
+    """
+    order = -100  # before all who look at the batch
+
+    def __init__(self, device=None):
+        self.device = best_device() if device is None else torch.device(device)
+
+    def before_fit(self, learn):
+        "Move the model, the loss if it is a module, and the optimiser's state."
+        before = [p.device for p in learn.model.parameters()]
+        learn.model.to(self.device)
+        if isinstance(learn.loss_func, nn.Module):
+            learn.loss_func.to(self.device)
+        if before != [p.device for p in learn.model.parameters()]:
+            learn.opt.load_state_dict(learn.opt.state_dict())  # which puts it beside the weights
+
+    def before_batch(self, learn):
+        "Move the batch."
+        learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 14 #0dbf65fa
+def _watched(x):
+    "The same values without their graph: tensors detached, in tuples, lists and dicts too."
+    if isinstance(x, torch.Tensor):
+        return x.detach()
+    if isinstance(x, (list, tuple)):
+        return [_watched(o) for o in x] if isinstance(x, list) else tuple(_watched(o) for o in x)
+    return {k: _watched(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+class Hook:
+    """Calls `func(module, inp, out)` whenever `module` is called, and keeps the latest result in `stored`.
+
+    inp: a tuple of the positional inputs · out: the output. Both come detached and func runs without
+    gradients, so that nothing it returns keeps a graph alive; func only watches, its result replaces
+    nothing. They share the memory of the real ones: clone what an in-place layer may overwrite.
+    backward: call it as `func(module, grad_inp, grad_out)` in the backward pass instead.
+    `remove()`, or the end of a `with` block, takes it off the module; `stored` stays.
+    """
+    def __init__(self, module, func, backward=False):
+        self.func, self.stored = func, None
+        register = module.register_full_backward_hook if backward else module.register_forward_hook
+        self._handle = register(self._call)
+
+    @torch.no_grad()
+    def _call(self, module, inp, out):
+        self.stored = self.func(module, _watched(inp), _watched(out))
+
+    def remove(self):
+        "Take the hook off its module; a second time does nothing."
+        self._handle.remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.remove()
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 15 #5d22383b
+class Hooks(list):
+    """A list of a `Hook` for each of `modules`, all with the same func; removed together.
+
+    modules: any iterable, such as a `nn.Sequential` or a list · func, backward: see `Hook`. For use in a
+    `with` block, or until `remove()`. Raises TypeError for what is no module; then none is left hooked.
+    """
+    def __init__(self, modules, func, backward=False):
+        super().__init__()
+        modules = list(modules)
+        for m in modules:
+            if not isinstance(m, nn.Module):
+                raise TypeError(f'Hooks: {m!r} is no module; pass modules, such as model.children()')
+        self.extend(Hook(m, func, backward) for m in modules)
+
+    @property
+    def stored(self):
+        "What each hook has stored, in the order of the modules."
+        return [hook.stored for hook in self]
+
+    def remove(self):
+        "Take all hooks off their modules."
+        for hook in self:
+            hook.remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.remove()
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 16 #cd4ecd3a
+class GeneralReLU(nn.Module):
+    """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
+
+    leak: slope below zero (default: none) · sub: subtracted from the result · maxv: its upper bound. In the
+    order leak, sub, maxv, each only if it is given. Works out of place, so gradients are right.
+    """
+    def __init__(self, leak=None, sub=None, maxv=None):
+        super().__init__()
+        self.leak, self.sub, self.maxv = leak, sub, maxv
+
+    def forward(self, x):
+        x = F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)
+        x = x if self.sub is None else x - self.sub
+        return x if self.maxv is None else x.clamp(max=self.maxv)
+
+    def extra_repr(self):
+        return f'leak={self.leak}, sub={self.sub}, maxv={self.maxv}'
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 17 #68697c03
+@torch.no_grad()
+def init_cnn(model, leak=0.):
+    """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
+
+    model: changed in place · leak: slope of its activations below zero. Source: He et al. 2015,
+    arXiv 1502.01852, equation 15.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+            kaiming_normal_(module.weight, a=leak)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 18 #c77cd305
+def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
+    """Convolution, normalisation, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉) for odd ks
+
+    norm: called as `norm(nf)`, such as `nn.BatchNorm2d`; the convolution then has no bias, as a norm has its
+    own · act: called as `act()`. Either may be None. -> nn.Sequential with parts `conv`, `norm`, `act`
+    """
+    block = nn.Sequential()
+    block.add_module('conv', nn.Conv2d(ni, nf, ks, stride, ks // 2, bias=norm is None))
+    for name, make in (('norm', norm and (lambda: norm(nf))), ('act', act)):
+        if make is not None:
+            block.add_module(name, make())
+    return block
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 19 #11876488
+def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
+    """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
+
+    widths: channels of its blocks, each halving the picture; the first has kernels of 5×5, the others of
+    3×3 · norm, act: see `conv_block`. It ends in an average over all places, and a linear layer.
+    """
+    sizes = [n_in, *widths]
+    blocks = [conv_block(ni, nf, 3 if i else 5, norm=norm, act=act)
+              for i, (ni, nf) in enumerate(pairwise(sizes))]
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(sizes[-1], n_out)
+    return nn.Sequential(*blocks, *head)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 20 #cc1c77ce
+def _is_activation(module):
+    "Is this one of torch's activation layers, or ours?"
+    return isinstance(module, GeneralReLU) or (type(module).__module__ == 'torch.nn.modules.activation'
+                                               and not isinstance(module, nn.MultiheadAttention))
+
+
+def _named_layers(model, modules):
+    "The layers to watch, by their names in the model: those given, or all activations. -> dict"
+    names = {m: name for name, m in model.named_modules()}
+    if modules is None:
+        modules = [m for m in names if _is_activation(m)]
+    elif callable(modules) and not isinstance(modules, nn.Module):
+        modules = modules(model)
+    modules = list(modules)
+    if not modules or not set(modules) <= set(names):
+        raise ValueError('ActivationStats: nothing to watch: there are no activation layers in this model, '
+                         'or the modules given are not parts of it')
+    return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
+
+
+def _summary(module, inp, out, low, high, bins):
+    "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
+    pre = inp[0] if not list(module.parameters()) and inp[0].shape == out.shape else out
+    alive = (pre > 0).flatten(2).any(2).any(0) if pre.dim() > 1 else pre > 0
+    x = out.float()
+    hist = torch.histc(x.clamp(low, high), bins, low, high)
+    return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist / x.numel())
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 21 #db2e967c
+class _Watch(Callback):
+    def before_fit(self, learn):
+        "Hook the layers; they must be those of the fits before."
+        layers = _named_layers(learn.model, self.modules)
+        weights = {n: p for n, p in learn.model.named_parameters() if p.dim() > 1 and p.requires_grad}
+        if self.rows and (list(layers), list(weights)) != (self.names, self.weight_names):
+            raise ValueError('ActivationStats: this model has other layers than the one watched before; '
+                             'make a new ActivationStats for it')
+        self.names, self.weight_names = list(layers), list(weights)
+        self._weights, self._on, self._old = list(weights.values()), False, None
+        self._hooks = Hooks(layers.values(), self._summarise)
+
+    def _summarise(self, module, inp, out):
+        return _summary(module, inp, out, self.low, self.high, self.bins) if self._on else None
+
+    def before_batch(self, learn):
+        "Is this a step to record?"
+        self._on = learn.training and learn.n_steps % self.every == 0
+
+    def after_backward(self, learn):
+        "Keep the weights as they were before the step."
+        if self._on:
+            self._old = [p.detach().clone() for p in self._weights]
+
+    def after_step(self, learn):
+        "Record this step."
+        if self._on:
+            self._keep(learn.n_steps)
+            self._old = None
+
+    def after_fit(self, learn):
+        "Take the hooks off."
+        if self._hooks is not None:
+            self._hooks.remove()
+        self._hooks = self._old = self._weights = None
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 22 #1658d8a8
+class ActivationStats(_Watch):
+    """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
+
+    modules: layers to watch, or a function of the model that gives them (default: all activations) ·
+    low, high, bins: of the histograms; values beyond fall into the outer bins. Afterwards, one row for each
+    recorded step: `steps` (n,) · `means`, `stds` of the outputs and `dead`, the share of units (axis 1) whose
+    input was above zero nowhere in the batch, each (n, layers) · `hists` (n, layers, bins), shares ·
+    `ratios` (n, weights): ‖change of the weight in the step‖ / ‖weight‖. `names` and `weight_names` name the
+    columns; `plot()` and `plot_hists()` draw them. Raises ValueError if there is nothing to watch.
+    """
+    in_search = False
+
+    def __init__(self, modules=None, every=1, low=-3., high=7., bins=60):
+        if not isinstance(every, int) or every < 1 or bins < 2 or not low < high:
+            raise ValueError(f'ActivationStats: every ≥ 1, bins ≥ 2 and low < high are needed, not '
+                             f'{every!r}, {bins!r}, {low!r} and {high!r}')
+        self.modules, self.every, self.low, self.high, self.bins = modules, every, low, high, bins
+        self.rows, self.names, self.weight_names, self._hooks = [], [], [], None
+
+    @torch.no_grad()
+    def _keep(self, step):
+        row = {k: torch.stack([s[k] for s in self._hooks.stored]) for k in ('mean', 'std', 'dead', 'hist')}
+        row['ratio'] = torch.stack([(p - old).norm() / old.norm()
+                                    for p, old in zip(self._weights, self._old)])
+        self.rows.append((step, row))
+
+    def _column(self, key):
+        if not self.rows:
+            raise RuntimeError('ActivationStats: nothing is recorded yet; give it to a Learner and fit')
+        return torch.stack([row[key] for _, row in self.rows]).cpu()
+
+    steps = property(lambda self: torch.tensor([step for step, _ in self.rows]))
+    means = property(lambda self: self._column('mean'))
+    stds = property(lambda self: self._column('std'))
+    dead = property(lambda self: self._column('dead'))
+    hists = property(lambda self: self._column('hist'))
+    ratios = property(lambda self: self._column('ratio'))
+
+    def plot(self):
+        "Draw means, stds, dead units and update-to-weight ratios over the steps. -> the figure"
+        return _plot_stats(self)
+
+    def plot_hists(self):
+        "Draw the histograms of each layer over the steps, as coloured images. -> the figure"
+        return _plot_hists(self)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 23 #93ce13d7
+def _plot_stats(stats):
+    "The figure of `ActivationStats.plot`."
+    import matplotlib.pyplot as plt
+    panels = (('mean of outputs', stats.means, stats.names), ('std of outputs', stats.stds, stats.names),
+              ('dead units (share)', stats.dead, stats.names),
+              ('update / weight', stats.ratios, stats.weight_names))
+    fig, axes = plt.subplots(2, 2, figsize=(10, 5.6), layout='constrained', facecolor='white', sharex=True)
+    for ax, (title, values, names) in zip(axes.flat, panels):
+        colors = plt.cm.viridis(torch.linspace(0, .9, len(names)).numpy())
+        for value, name, color in zip(values.T, names, colors):
+            ax.plot(stats.steps, value, color=color, label=name, lw=1)
+        ax.set(xlabel='step', ylabel=title)
+        ax.legend(fontsize=7)
+    axes[1, 0].set_ylim(-.03, 1.03)
+    axes[1, 1].set_yscale('log')
+    axes[1, 1].axhline(1e-3, color='#D55E00', ls='--', lw=1)
+    return fig
+
+
+def _plot_hists(stats):
+    "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
+    import matplotlib.pyplot as plt
+    hists, n = stats.hists.clamp(min=1e-5).log10(), len(stats.names)
+    fig, axes = plt.subplots(1, n, figsize=(2.6 * n + .8, 2.8), layout='constrained', facecolor='white',
+                             squeeze=False, sharey=True)
+    extent = [int(stats.steps[0]), int(stats.steps[-1]) + 1, stats.low, stats.high]
+    for i, (ax, name) in enumerate(zip(axes[0], stats.names)):
+        image = ax.imshow(hists[:, i].T, origin='lower', aspect='auto', extent=extent, vmin=-5, vmax=0,
+                          cmap='magma', interpolation='nearest')
+        ax.set(xlabel='step', title=name)
+        ax.title.set_fontsize(9)
+    axes[0, 0].set_ylabel('activation')
+    fig.colorbar(image, ax=axes, label='log₁₀ of the share of values')
+    return fig
+
+
+# cell hashes: 5fc173e2:c0f77946 64ba3957:4848fa77 656824ca:7075b241 e62dec54:ff327e26
+#   b52af9ea:e9ef2a64 25192c4a:c0f1f498 2b4ccc47:c8a1f2e8 08313cb2:6a295add 17b2d684:de4e2c1a
+#   d5209c21:fa87d765 f65507e0:22587288 5a3b1cbb:42a33530 0dbf65fa:c1541773 5d22383b:cbaa61e1
+#   cd4ecd3a:1aaa3672 68697c03:70609dcd c77cd305:6d9f444f 11876488:9284fe5f cc1c77ce:8b74b1b6
+#   db2e967c:ea273129 1658d8a8:3f4557f3 93ce13d7:771f949d
