@@ -3,7 +3,7 @@
 Exported from nbs/04_callbacks.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:a9247bc2beb834cf head:0b6dbf0b
+# notebook2script 1 sha256:9bd6e6eb019429c4 head:0b6dbf0b
 __all__ = ['CancelFit', 'CancelEpoch', 'CancelBatch', 'EVENTS', 'CLOSING', 'Callback',
            'DataLoaders', 'get_hyper', 'set_hyper', 'Learner', 'Metrics', 'Recorder']
 
@@ -279,8 +279,9 @@ class Learner(_Trains):
 # %% 04_callbacks.ipynb cell 58 #4376d77f
 def _weighted(pairs):
     "Pairs of a batch's mean and its size -> the mean over all samples, a float."
-    total = sum(value * n for value, n in pairs)
-    return float(total) / sum(n for _, n in pairs)
+    values, sizes = zip(*pairs)
+    values = torch.stack([torch.as_tensor(v) for v in values]).cpu().double()
+    return float(values @ torch.tensor(sizes, dtype=torch.float64)) / sum(sizes)
 
 
 def _check_callable(funcs):
@@ -423,5 +424,5 @@ _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#6
 
 # cell hashes: 25c237e7:8fe77283 11125849:82bc805c b55808e5:8e7171c3 244f096c:e9f3c610
 #   77c847d2:8fce40fb 63eb6a59:49541145 c6dd4a20:5da2fa2e 312f83e6:d54089e3 76a5cf7a:ddee30a0
-#   ff460e46:36702bc7 1d521ec4:51135bb7 5fa44830:37db2b7b 4376d77f:022b9366 3082be5f:c28f7371
+#   ff460e46:36702bc7 1d521ec4:51135bb7 5fa44830:37db2b7b 4376d77f:b1c1b8f8 3082be5f:c28f7371
 #   5a22c4c1:5a06f0df b333dde8:fada5e71 ba0d87b3:553c53ba 122eb416:fe721440
