@@ -153,22 +153,46 @@ def plural(n: int, word: str) -> str:
     return f'{n} {word}{"s" * (n != 1)}'
 
 
+def line(cells) -> str:
+    "A row of a table in Markdown."
+    return '| ' + ' | '.join(str(x).replace('|', '\\|') for x in cells) + ' |'
+
+
+def side_by_side(claims: list[dict]) -> str:
+    "The accuracies over several seeds, a column for each dataset; nothing if there are none."
+    shown = [c for c in claims if c['data'] and c['n']
+             and c['unit'] in (None, '%') and 'accuracy' in c['name']]
+    columns = sorted({c['data'] for c in shown}, key=lambda d: (d != 'digits', d))
+    rows = {}
+    for c in shown:
+        rows.setdefault((c['chapter'], c['notebook'], c['name']), {})[c['data']] = told(c)[0]
+    lines = [line(['chapter', 'accuracy, several seeds', *columns]),
+             line([':--', ':--', *['--:'] * len(columns)])]
+    lines += [line([f'[{chapter}](nbs/{file})', name, *(values.get(d, '') for d in columns)])
+              for (chapter, file, name), values in rows.items()]
+    return '\n'.join(lines) if shown else ''
+
+
+def fold(claims: list[dict], title: str) -> str:
+    "A chapter's claims, folded under its title."
+    chapter, file = claims[0]['chapter'], claims[0]['notebook']
+    head = f'<b>{chapter} {title}</b> · {plural(len(claims), "claim")}'
+    rows = [line([c['name'], c['data'] or '', *told(c), number(c['seconds'])]) for c in claims]
+    return '\n'.join([f'<details><summary>{head}</summary>', '', f'[Open the chapter](nbs/{file})', '',
+                      line(['Claim', 'Data', 'Measured', 'Asserted', 'Seconds']),
+                      line([':--', ':--', '--:', '--:', '--:']), *rows, '', '</details>'])
+
+
 def table(record: dict, titles: dict[str, str]) -> str:
-    "The README's table, in Markdown. `titles`: notebook name -> title"
-    lines = ['| Chapter | Claim | Data | Measured | Asserted | Seconds |',
-             '|:--|:--|:--|--:|--:|--:|']
-    before = None
+    "The README's tables, in Markdown. `titles`: notebook name -> title"
+    chapters = {}
     for c in record['claims']:
-        value, bound = told(c)
-        file, title = c['notebook'], titles.get(c['notebook'], '')
-        link = f'[{c["chapter"]} {title}](nbs/{file})' if file != before else ''
-        before = file
-        cells = [link, c['name'], c['data'] or '', value, bound, number(c['seconds'])]
-        lines.append('| ' + ' | '.join(str(x).replace('|', '\\|') for x in cells) + ' |')
+        chapters.setdefault(c['notebook'], []).append(c)
+    folds = [fold(claims, titles.get(file, '')) for file, claims in chapters.items()]
     total = sum(c['seconds'] for c in record['chapters'])
-    claims, chapters = (plural(len(record[f'{w}s']), w) for w in ('claim', 'chapter'))
-    lines += ['', f'{claims} from {chapters}, which took {number(total)} s one after the other.']
-    return '\n'.join(lines)
+    counts = [plural(len(record[f'{w}s']), w) for w in ('claim', 'chapter')]
+    last = f'{counts[0]} from {counts[1]}, which took {number(total)} s one after the other.'
+    return '\n\n'.join(filter(None, [side_by_side(record['claims']), *folds, last]))
 
 
 def readme(root) -> tuple[str, str]:

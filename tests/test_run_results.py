@@ -106,16 +106,20 @@ def test_readme(tmp_path):
     course = Course(tmp_path)
     course.write('nbs/03_train.ipynb',
                  json.dumps({'cells': [], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}))
-    results.write(results.merge(results.read(tmp_path), [result(claim('a|b', sd=.01, n=5))]),
-                  tmp_path)
+    results.write(results.merge(results.read(tmp_path), [
+        result(claim('a|b', sd=.01, n=5), claim('accuracy', sd=.01, n=5),
+               {**claim('accuracy', .8, sd=.02, n=5), 'data': 'mnist'})]), tmp_path)
     readme = course.write('README.md', f'before\n{results.BEGIN}\nold\n{results.END}\nafter\n')
     assert not results.readme_is_current(tmp_path)
     assert results.update_readme(tmp_path) and results.readme_is_current(tmp_path)
     text = readme.read_text()
     assert text.startswith('before\n') and text.endswith('\nafter\n') and 'old' not in text
-    assert ('| [03 train](nbs/03_train.ipynb) | a\\|b | digits | 0.900 ± 0.010 (n = 5) '
-            '| ≥ 0.8 | 1.5 |') in text
-    assert '1 claim from 1 chapter,' in text
+    assert '<b>03 train</b> · 3 claims' in text
+    assert '| a\\|b | digits | 0.900 ± 0.010 (n = 5) | ≥ 0.8 | 1.5 |' in text
+    assert '| chapter | accuracy, several seeds | digits | mnist |' in text
+    assert ('| [03](nbs/03_train.ipynb) | accuracy | 0.900 ± 0.010 (n = 5) '
+            '| 0.800 ± 0.020 (n = 5) |') in text
+    assert '3 claims from 1 chapter,' in text
     assert results.update_readme(tmp_path) is False
 
 
