@@ -35,13 +35,15 @@ nb_05a   Foundations: Python and statistics
 nb_05b   Stopping, saving, resuming
          Best, EarlyStopping, save_atomically, SaveBest, NanGuard, Checkpoint
 nb_06    Convolutions, devices, hooks, initialisation
-         conv_size, im2col, col2im, conv2d, to_image, BatchTransform, best_device, to_device,
-         DeviceCallback, Hook, Hooks, GeneralReLU, init_cnn, conv_block, simple_cnn,
-         ActivationStats
+         conv_size, im2col, col2im, conv2d, CONV_C, c_conv2d, to_image, BatchTransform, best_device,
+         to_device, DeviceCallback, conv_block, simple_cnn, Hook, Hooks, ActivationStats, init_cnn,
+         GeneralReLU
+nb_07    Batch normalisation and its relatives
+         BatchNorm, LayerNorm, RMSNorm, InstanceNorm, GroupNorm, RunningBatchNorm
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:fa5c98c01b50109f head:2a92a148
+# notebook2script 1 sha256:01b8d38e4b6bbc18 head:c70c51c9
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -122,8 +124,14 @@ CHAPTERS = {
     'nb_06': {
         'title': 'Convolutions, devices, hooks, initialisation',
         'notebook': '06_cuda_cnn_hooks_init.ipynb',
-        'names': ['conv_size', 'im2col', 'col2im', 'conv2d', 'to_image', 'BatchTransform',
-                  'best_device', 'to_device', 'DeviceCallback', 'Hook', 'Hooks', 'GeneralReLU',
-                  'init_cnn', 'conv_block', 'simple_cnn', 'ActivationStats'],
+        'names': ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
+                  'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
+                  'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU'],
+    },
+    'nb_07': {
+        'title': 'Batch normalisation and its relatives',
+        'notebook': '07_batchnorm.ipynb',
+        'names': ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm',
+                  'RunningBatchNorm'],
     },
 }

@@ -3,13 +3,16 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:a2174cd602274100 head:f011e3d3
-__all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'to_image', 'BatchTransform', 'best_device',
-           'to_device', 'DeviceCallback', 'Hook', 'Hooks', 'GeneralReLU', 'init_cnn', 'conv_block',
-           'simple_cnn', 'ActivationStats']
+# notebook2script 1 sha256:4dd85ddae5d14c55 head:f011e3d3
+__all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
+           'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
+           'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 2 #5fc173e2
+# %% 06_cuda_cnn_hooks_init.ipynb cell 3 #6a92f9be
+import ctypes
+import functools
+import itertools
 import math
 from itertools import pairwise
 
@@ -17,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from exp.nb_01c import compile_c
 from exp.nb_02b import kaiming_normal_
 from exp.nb_04 import Callback
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 3 #64ba3957
+# %% 06_cuda_cnn_hooks_init.ipynb cell 12 #64ba3957
 def conv_size(n, ks, stride=1, padding=0, dilation=1):
     """How many places a window has along an axis: ⌊(n + 2·padding − dilation·(ks − 1) − 1)/stride⌋ + 1.
 
@@ -32,7 +36,7 @@ def conv_size(n, ks, stride=1, padding=0, dilation=1):
     return (n + 2 * padding - dilation * (ks - 1) - 1) // stride + 1
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 4 #656824ca
+# %% 06_cuda_cnn_hooks_init.ipynb cell 23 #656824ca
 def _pair(name, value, least):
     "A number or two -> (for the rows, for the columns)"
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -56,7 +60,7 @@ def _geometry(x, ks, stride, padding, dilation):
     return ks, stride, padding, dilation, size
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 5 #e62dec54
+# %% 06_cuda_cnn_hooks_init.ipynb cell 24 #e62dec54
 def _pad(x, padding):
     "x with rows and columns of zeros around each picture."
     (ph, pw), (h, w) = padding, x.shape[2:]
@@ -75,7 +79,7 @@ def _windows(x, ks, stride, dilation, size):
     return x.as_strided((*x.shape[:2], *ks, *size), strides, x.storage_offset())
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 6 #b52af9ea
+# %% 06_cuda_cnn_hooks_init.ipynb cell 32 #4c6cb95a
 class _Lay(Function):
     "im2col, whose gradient is `_Gather`."
     @staticmethod
@@ -98,9 +102,8 @@ class _Gather(Function):
         bs, c, h, w = shape
         wide = cols.new_zeros(bs, c, h + 2 * ph, w + 2 * pw)
         places = _windows(wide, (kh, kw), stride, dilation, size)
-        for i in range(kh):
-            for j in range(kw):
-                places[:, :, i, j] += cols[:, :, i, j]
+        for i, j in itertools.product(range(kh), range(kw)):
+            places[:, :, i, j] += cols[:, :, i, j]
         return wide[:, :, ph:ph + h, pw:pw + w]
 
     @staticmethod
@@ -108,7 +111,7 @@ class _Gather(Function):
         return _Lay.apply(grad, *ctx.geometry), *[None] * 6
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 7 #25192c4a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 34 #25192c4a
 def im2col(x, ks, stride=1, padding=0, dilation=1):
     """Lay out a copy of each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
 
@@ -131,7 +134,7 @@ def col2im(cols, shape, stride=1, padding=0, dilation=1):
     return _Gather.apply(cols, tuple(shape), *geometry)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 8 #2b4ccc47
+# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #2b4ccc47
 def _check_conv(x, w, bias, groups):
     "Refuse tensors that do not go together in a convolution."
     if w.dim() != 4:
@@ -146,7 +149,7 @@ def _check_conv(x, w, bias, groups):
         raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 9 #08313cb2
+# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #08313cb2
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
 
@@ -164,7 +167,140 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 10 #17b2d684
+# %% 06_cuda_cnn_hooks_init.ipynb cell 44 #08c3282c
+CONV_C = r"""
+enum {V = 8, P = 6};                                   // filters in a vector, places in a tile
+typedef float vec __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef struct { long bs, groups, c, f, h, w, kh, kw, oh, ow, sh, sw, dh, dw; } sizes;
+#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < n; i++)
+
+static inline __attribute__((always_inline)) void tile(int nv, const sizes *s, const float *x,
+        const float *w, float *out, long first, long filters) {
+    long n = s->oh * s->ow, at[P];                     // where the windows of the places begin
+    vec sum[P][2] = {0};
+    EACH(i, P) {
+        long p = first + i < n ? first + i : n - 1;
+        at[i] = p / s->ow * s->sh * s->w + p % s->ow * s->sw;
+    }
+    for (long c = 0; c < s->c; c++, x += s->h * s->w)
+        for (long u = 0; u < s->kh; u++)
+            for (long v = 0; v < s->kw; v++, w += nv * V) {
+                const float *point = x + u * s->dh * s->w + v * s->dw;
+                EACH(i, P) EACH(k, nv) sum[i][k] += point[at[i]] * ((const vec *)w)[k];
+            }
+    for (long i = 0; i < P && first + i < n; i++)
+        for (long f = 0; f < filters; f++) out[f * n + first + i] = sum[i][f / V][f % V];
+}
+"""
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #5c858ae2
+CONV_C += r"""
+void conv(const sizes *s, const float *x, const float *w, float *out) {
+    long n = s->oh * s->ow, nv = s->f > V ? 2 : 1, step = nv * V, size = s->c * s->kh * s->kw * step;
+    for (long b = 0; b < s->bs; b++) {
+        const float *block = w;
+        for (long g = 0; g < s->groups; g++, x += s->c * s->h * s->w)
+            for (long f = 0; f < s->f; f += step, block += size) {
+                long filters = s->f - f < step ? s->f - f : step;
+                for (long p = 0; p < n; p += P)
+                    if (nv == 2) tile(2, s, x, block, out + f * n, p, filters);
+                    else tile(1, s, x, block, out + f * n, p, filters);
+                if (f + step >= s->f) out += s->f * n;
+            }
+    }
+}
+"""
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 47 #ab91544e
+class _Sizes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_long) for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
+
+
+@functools.cache
+def _conv_kernel():
+    "The function `conv` of `CONV_C`, compiled."
+    kernel = compile_c(CONV_C, 'conv').conv
+    kernel.argtypes = [ctypes.POINTER(_Sizes)] + [ctypes.c_void_p] * 3
+    kernel.restype = None
+    return kernel
+
+
+def _pack(w, groups):
+    "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), zeros for the filters that are missing."
+    w = w.unflatten(0, (groups, -1))
+    step = 8 if w.shape[1] <= 8 else 16
+    w = F.pad(w, [0] * 7 + [-w.shape[1] % step])
+    return w.unflatten(1, (-1, step)).permute(0, 1, 3, 4, 5, 2).contiguous()
+
+
+def _correlate(x, w, stride=(1, 1), dilation=(1, 1), groups=1):
+    "The convolution of x, padded already, by the C kernel."
+    (bs, _, *size), (nf, c, *ks) = x.shape, w.shape
+    x, packed = x.contiguous(), _pack(w, groups)
+    places = list(map(conv_size, size, ks, stride, (0, 0), dilation))
+    out = x.new_empty(bs, nf, *places)
+    sizes = _Sizes(bs, groups, c, nf // groups, *size, *ks, *places, *stride, *dilation)
+    _conv_kernel()(ctypes.byref(sizes), x.data_ptr(), packed.data_ptr(), out.data_ptr())
+    return out
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 49 #2b26e79d
+def _input_grad(grad, w, shape, stride, padding, dilation, groups):
+    "Gradient of the input: spread `grad` out, convolve it with the flipped filters, cut the padding off."
+    (bs, nf, *places), (h, wide), (ph, pw) = grad.shape, shape[2:], padding
+    top, left = ((k - 1) * d for k, d in zip(w.shape[2:], dilation))
+    spread = grad.new_zeros(bs, nf, h + 2 * ph + top, wide + 2 * pw + left)
+    rows, columns = ((n - 1) * s + 1 for n, s in zip(places, stride))
+    spread[:, :, top:top + rows:stride[0], left:left + columns:stride[1]] = grad
+    w = w.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)    # (ni, nf/groups, kh, kw)
+    return _correlate(spread, w, dilation=dilation, groups=groups)[:, :, ph:ph + h, pw:pw + wide]
+
+
+def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
+    "Gradient of the weight: for each group slide `grad` over the pictures, the batch as channels."
+    x, (kh, kw) = _pad(x, padding), shape[2:]
+    parts = [_correlate(xg.transpose(0, 1), g.transpose(0, 1), dilation, stride)[:, :, :kh, :kw]
+             for xg, g in zip(x.chunk(groups, 1), grad.chunk(groups, 1))]        # (ni/groups, nf/groups, …)
+    return torch.cat([part.transpose(0, 1) for part in parts])
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 50 #7a72eba8
+class _CConv(Function):
+    @staticmethod
+    def forward(ctx, x, w, *geometry):
+        ctx.save_for_backward(x, w)
+        ctx.geometry = stride, padding, dilation, groups = geometry
+        return _correlate(_pad(x, padding), w, stride, dilation, groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        (x, w), grads = ctx.saved_tensors, [None] * 6
+        if ctx.needs_input_grad[0]:
+            grads[0] = _input_grad(grad, w, x.shape, *ctx.geometry)
+        if ctx.needs_input_grad[1]:
+            grads[1] = _weight_grad(grad, x, w.shape, *ctx.geometry)
+        return tuple(grads)
+
+
+def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """`conv2d` by a C kernel that copies no windows, for float32 on the CPU; gradients once.
+
+    Arguments and errors are those of `conv2d`; raises TypeError for other types and devices, and
+    NoCompiler where there is no C compiler.
+    """
+    _check_conv(x, w, bias, groups)
+    for t in (x, w):
+        if t.dtype != torch.float32 or t.device.type != 'cpu':
+            raise TypeError(f'c_conv2d: float32 on the CPU is needed, not {t.dtype} on {t.device}')
+    _, *geometry, _ = _geometry(x, w.shape[2:], stride, padding, dilation)
+    out = _CConv.apply(x, w, *geometry, groups)
+    return out if bias is None else out + bias[:, None, None]
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #c266e93b
 def to_image(x):
     "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
     side = math.isqrt(x.shape[-1])
@@ -173,7 +309,6 @@ def to_image(x):
     return x.view(-1, 1, side, side)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 11 #d5209c21
 class BatchTransform(Callback):
     """Changes each batch before the model sees it, in training and in validation.
 
@@ -196,7 +331,7 @@ class BatchTransform(Callback):
             learn.yb = self.tfm_y(learn.yb)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 12 #f65507e0
+# %% 06_cuda_cnn_hooks_init.ipynb cell 67 #504172f3
 def best_device():
     "The fastest device there is: CUDA, else Apple's MPS, else the CPU. -> torch.device"
     if torch.cuda.is_available():
@@ -208,14 +343,15 @@ def to_device(x, device):
     "A tensor, or tuples, lists and dicts of them, on `device`; what is no tensor stays as it is."
     if isinstance(x, torch.Tensor):
         return x.to(device)
-    if isinstance(x, (list, tuple)):
-        return type(x)(to_device(o, device) for o in x)
     if isinstance(x, dict):
         return {k: to_device(v, device) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        moved = [to_device(o, device) for o in x]
+        return type(x)(*moved) if hasattr(x, '_fields') else type(x)(moved)
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 13 #5a3b1cbb
+# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #5a3b1cbb
 class DeviceCallback(Callback):
     """Trains on `device` (default: the best there is): moves the model as a fit begins, then each batch.
 
@@ -241,13 +377,46 @@ class DeviceCallback(Callback):
         learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 14 #0dbf65fa
+# %% 06_cuda_cnn_hooks_init.ipynb cell 72 #9dd7ac75
+def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
+    """Convolution, normalisation, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉) for odd ks
+
+    norm: called as `norm(nf)`, such as `nn.BatchNorm2d`; the convolution then has no bias, as a norm has its
+    own · act: called as `act()`. Either may be None. -> nn.Sequential with parts `conv`, `norm`, `act`
+    """
+    block = nn.Sequential()
+    block.add_module('conv', nn.Conv2d(ni, nf, ks, stride, ks // 2, bias=norm is None))
+    if norm is not None:
+        block.add_module('norm', norm(nf))
+    if act is not None:
+        block.add_module('act', act())
+    return block
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 74 #a17688f3
+def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
+    """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
+
+    widths: channels of its blocks, each halving the picture; the first has kernels of 5×5, the others of
+    3×3 · norm, act: see `conv_block`. It ends in an average over all places, and a linear layer.
+    Raises ValueError for no widths.
+    """
+    if not widths:
+        raise ValueError('simple_cnn: widths must name the channels of one block at least')
+    sizes = [n_in, *widths]
+    blocks = [conv_block(ni, nf, 3 if i else 5, norm=norm, act=act)
+              for i, (ni, nf) in enumerate(pairwise(sizes))]
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(sizes[-1], n_out)
+    return nn.Sequential(*blocks, *head)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #99d51bde
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
         return x.detach()
     if isinstance(x, (list, tuple)):
-        return [_watched(o) for o in x] if isinstance(x, list) else tuple(_watched(o) for o in x)
+        return type(x)(map(_watched, x)) if type(x) in (list, tuple) else tuple(map(_watched, x))
     return {k: _watched(v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
@@ -280,7 +449,7 @@ class Hook:
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 15 #5d22383b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 90 #5d22383b
 class Hooks(list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
@@ -312,78 +481,24 @@ class Hooks(list):
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 16 #cd4ecd3a
-class GeneralReLU(nn.Module):
-    """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
-
-    leak: slope below zero (default: none) · sub: subtracted from the result · maxv: its upper bound. In the
-    order leak, sub, maxv, each only if it is given. Works out of place, so gradients are right.
-    """
-    def __init__(self, leak=None, sub=None, maxv=None):
-        super().__init__()
-        self.leak, self.sub, self.maxv = leak, sub, maxv
-
-    def forward(self, x):
-        x = F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)
-        x = x if self.sub is None else x - self.sub
-        return x if self.maxv is None else x.clamp(max=self.maxv)
-
-    def extra_repr(self):
-        return f'leak={self.leak}, sub={self.sub}, maxv={self.maxv}'
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 17 #68697c03
-@torch.no_grad()
-def init_cnn(model, leak=0.):
-    """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
-
-    model: changed in place · leak: slope of its activations below zero. Source: He et al. 2015,
-    arXiv 1502.01852, equation 15.
-    """
-    for module in model.modules():
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
-            kaiming_normal_(module.weight, a=leak)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return model
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 18 #c77cd305
-def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
-    """Convolution, normalisation, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉) for odd ks
-
-    norm: called as `norm(nf)`, such as `nn.BatchNorm2d`; the convolution then has no bias, as a norm has its
-    own · act: called as `act()`. Either may be None. -> nn.Sequential with parts `conv`, `norm`, `act`
-    """
-    block = nn.Sequential()
-    block.add_module('conv', nn.Conv2d(ni, nf, ks, stride, ks // 2, bias=norm is None))
-    for name, make in (('norm', norm and (lambda: norm(nf))), ('act', act)):
-        if make is not None:
-            block.add_module(name, make())
-    return block
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 19 #11876488
-def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
-    """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
-
-    widths: channels of its blocks, each halving the picture; the first has kernels of 5×5, the others of
-    3×3 · norm, act: see `conv_block`. It ends in an average over all places, and a linear layer.
-    """
-    sizes = [n_in, *widths]
-    blocks = [conv_block(ni, nf, 3 if i else 5, norm=norm, act=act)
-              for i, (ni, nf) in enumerate(pairwise(sizes))]
-    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(sizes[-1], n_out)
-    return nn.Sequential(*blocks, *head)
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 20 #cc1c77ce
+# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #08d13995
 def _is_activation(module):
-    "Is this one of torch's activation layers, or ours?"
-    return isinstance(module, GeneralReLU) or (type(module).__module__ == 'torch.nn.modules.activation'
-                                               and not isinstance(module, nn.MultiheadAttention))
+    "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
+    torch_s = type(module).__module__ == 'torch.nn.modules.activation'
+    return getattr(module, 'is_activation', torch_s and not isinstance(module, nn.MultiheadAttention))
 
 
+def _summary(module, inp, out, low, high, bins):
+    "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
+    elementwise = not list(module.parameters()) and inp[0].shape == out.shape
+    pre = inp[0] if elementwise else out
+    alive = (pre > 0).transpose(0, 1).flatten(1).any(1) if pre.dim() > 1 else pre > 0
+    x = out.float()
+    hist = torch.histc(x.clamp(low, high), bins, low, high) / x.numel()
+    return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 100 #0a69e608
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -398,16 +513,6 @@ def _named_layers(model, modules):
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
 
-def _summary(module, inp, out, low, high, bins):
-    "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
-    pre = inp[0] if not list(module.parameters()) and inp[0].shape == out.shape else out
-    alive = (pre > 0).flatten(2).any(2).any(0) if pre.dim() > 1 else pre > 0
-    x = out.float()
-    hist = torch.histc(x.clamp(low, high), bins, low, high)
-    return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist / x.numel())
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 21 #db2e967c
 class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
@@ -417,7 +522,7 @@ class _Watch(Callback):
             raise ValueError('ActivationStats: this model has other layers than the one watched before; '
                              'make a new ActivationStats for it')
         self.names, self.weight_names = list(layers), list(weights)
-        self._weights, self._on, self._old = list(weights.values()), False, None
+        self._weights, self._on = list(weights.values()), False
         self._hooks = Hooks(layers.values(), self._summarise)
 
     def _summarise(self, module, inp, out):
@@ -427,17 +532,6 @@ class _Watch(Callback):
         "Is this a step to record?"
         self._on = learn.training and learn.n_steps % self.every == 0
 
-    def after_backward(self, learn):
-        "Keep the weights as they were before the step."
-        if self._on:
-            self._old = [p.detach().clone() for p in self._weights]
-
-    def after_step(self, learn):
-        "Record this step."
-        if self._on:
-            self._keep(learn.n_steps)
-            self._old = None
-
     def after_fit(self, learn):
         "Take the hooks off."
         if self._hooks is not None:
@@ -445,8 +539,34 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 22 #1658d8a8
-class ActivationStats(_Watch):
+# %% 06_cuda_cnn_hooks_init.ipynb cell 101 #cc350fc7
+class _Keep(_Watch):
+    def after_backward(self, learn):
+        "Keep the weights as they were before the step."
+        if self._on:
+            self._old = [p.detach().clone() for p in self._weights]
+
+    @torch.no_grad()
+    def after_step(self, learn):
+        "Record this step."
+        if self._on:
+            seen = self._hooks.stored
+            if None in seen:
+                raise RuntimeError(f'ActivationStats: {self.names[seen.index(None)]} was not called')
+            row = {key: torch.stack([s[key] for s in seen]) for key in seen[0]}
+            row['ratio'] = torch.stack([(p - old).norm() / old.norm()
+                                        for p, old in zip(self._weights, self._old)])
+            self.rows.append((learn.n_steps, row))
+            self._old = None
+
+    def _column(self, key):
+        if not self.rows:
+            raise RuntimeError('ActivationStats: nothing is recorded yet; give it to a Learner and fit')
+        return torch.stack([row[key] for _, row in self.rows]).cpu()
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 102 #36180ba4
+class ActivationStats(_Keep):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
     modules: layers to watch, or a function of the model that gives them (default: all activations) ·
@@ -454,7 +574,8 @@ class ActivationStats(_Watch):
     recorded step: `steps` (n,) · `means`, `stds` of the outputs and `dead`, the share of units (axis 1) whose
     input was above zero nowhere in the batch, each (n, layers) · `hists` (n, layers, bins), shares ·
     `ratios` (n, weights): ‖change of the weight in the step‖ / ‖weight‖. `names` and `weight_names` name the
-    columns; `plot()` and `plot_hists()` draw them. Raises ValueError if there is nothing to watch.
+    columns; `plot()` and `plot_hists()` draw them. It goes on from one fit to the next. Raises ValueError
+    for bad settings, and, as the fit begins, if there is nothing to watch.
     """
     in_search = False
 
@@ -464,18 +585,6 @@ class ActivationStats(_Watch):
                              f'{every!r}, {bins!r}, {low!r} and {high!r}')
         self.modules, self.every, self.low, self.high, self.bins = modules, every, low, high, bins
         self.rows, self.names, self.weight_names, self._hooks = [], [], [], None
-
-    @torch.no_grad()
-    def _keep(self, step):
-        row = {k: torch.stack([s[k] for s in self._hooks.stored]) for k in ('mean', 'std', 'dead', 'hist')}
-        row['ratio'] = torch.stack([(p - old).norm() / old.norm()
-                                    for p, old in zip(self._weights, self._old)])
-        self.rows.append((step, row))
-
-    def _column(self, key):
-        if not self.rows:
-            raise RuntimeError('ActivationStats: nothing is recorded yet; give it to a Learner and fit')
-        return torch.stack([row[key] for _, row in self.rows]).cpu()
 
     steps = property(lambda self: torch.tensor([step for step, _ in self.rows]))
     means = property(lambda self: self._column('mean'))
@@ -493,23 +602,24 @@ class ActivationStats(_Watch):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 23 #93ce13d7
+# %% 06_cuda_cnn_hooks_init.ipynb cell 104 #04a35ad9
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
     panels = (('mean of outputs', stats.means, stats.names), ('std of outputs', stats.stds, stats.names),
               ('dead units (share)', stats.dead, stats.names),
               ('update / weight', stats.ratios, stats.weight_names))
-    fig, axes = plt.subplots(2, 2, figsize=(10, 5.6), layout='constrained', facecolor='white', sharex=True)
-    for ax, (title, values, names) in zip(axes.flat, panels):
+    fig, axes = plt.subplots(1, 4, figsize=(12, 3), layout='constrained', facecolor='white')
+    for ax, (title, values, names) in zip(axes, panels):
         colors = plt.cm.viridis(torch.linspace(0, .9, len(names)).numpy())
         for value, name, color in zip(values.T, names, colors):
             ax.plot(stats.steps, value, color=color, label=name, lw=1)
         ax.set(xlabel='step', ylabel=title)
-        ax.legend(fontsize=7)
-    axes[1, 0].set_ylim(-.03, 1.03)
-    axes[1, 1].set_yscale('log')
-    axes[1, 1].axhline(1e-3, color='#D55E00', ls='--', lw=1)
+    for ax in axes[1::2]:
+        ax.legend(fontsize=6)
+    axes[2].set_ylim(-.03, 1.03)
+    axes[3].set_yscale('log')
+    axes[3].axhline(1e-3, color='#D55E00', ls='--', lw=1)
     return fig
 
 
@@ -523,15 +633,54 @@ def _plot_hists(stats):
     for i, (ax, name) in enumerate(zip(axes[0], stats.names)):
         image = ax.imshow(hists[:, i].T, origin='lower', aspect='auto', extent=extent, vmin=-5, vmax=0,
                           cmap='magma', interpolation='nearest')
-        ax.set(xlabel='step', title=name)
-        ax.title.set_fontsize(9)
+        ax.set(xlabel='step')
+        ax.set_title(name, fontsize=9)
     axes[0, 0].set_ylabel('activation')
     fig.colorbar(image, ax=axes, label='log₁₀ of the share of values')
     return fig
 
 
-# cell hashes: 5fc173e2:c0f77946 64ba3957:4848fa77 656824ca:7075b241 e62dec54:ff327e26
-#   b52af9ea:e9ef2a64 25192c4a:c0f1f498 2b4ccc47:c8a1f2e8 08313cb2:6a295add 17b2d684:de4e2c1a
-#   d5209c21:fa87d765 f65507e0:22587288 5a3b1cbb:42a33530 0dbf65fa:c1541773 5d22383b:cbaa61e1
-#   cd4ecd3a:1aaa3672 68697c03:70609dcd c77cd305:6d9f444f 11876488:9284fe5f cc1c77ce:8b74b1b6
-#   db2e967c:ea273129 1658d8a8:3f4557f3 93ce13d7:771f949d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 110 #68697c03
+@torch.no_grad()
+def init_cnn(model, leak=0.):
+    """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
+
+    model: changed in place · leak: slope of its activations below zero. Source: He et al. 2015,
+    arXiv 1502.01852, equation 15.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+            kaiming_normal_(module.weight, a=leak)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 122 #6d7d6868
+class GeneralReLU(nn.Module):
+    """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
+
+    leak: slope below zero (default: none) · sub: subtracted from the result · maxv: its upper bound. In the
+    order leak, sub, maxv, each only if it is given. Works out of place, so gradients are right.
+    """
+    is_activation = True
+
+    def __init__(self, leak=None, sub=None, maxv=None):
+        super().__init__()
+        self.leak, self.sub, self.maxv = leak, sub, maxv
+
+    def forward(self, x):
+        x = F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)
+        x = x if self.sub is None else x - self.sub
+        return x if self.maxv is None else x.clamp(max=self.maxv)
+
+    def extra_repr(self):
+        return f'leak={self.leak}, sub={self.sub}, maxv={self.maxv}'
+
+
+# cell hashes: 6a92f9be:7f1a818c 64ba3957:4848fa77 656824ca:7075b241 e62dec54:ff327e26
+#   4c6cb95a:ef8518e6 25192c4a:c0f1f498 2b4ccc47:c8a1f2e8 08313cb2:6a295add 08c3282c:4530850f
+#   5c858ae2:e2e744a1 ab91544e:af1e99cb 2b26e79d:ddedd246 7a72eba8:7b108088 c266e93b:c738ba34
+#   504172f3:e2888a6c 5a3b1cbb:42a33530 9dd7ac75:bcdbfebb a17688f3:1ceadce3 99d51bde:4a48840a
+#   5d22383b:cbaa61e1 08d13995:7af8aaa8 0a69e608:8708bcdb cc350fc7:70415467 36180ba4:197af29b
+#   04a35ad9:2b1db175 68697c03:70609dcd 6d7d6868:ef26807f
