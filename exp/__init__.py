@@ -40,10 +40,23 @@ nb_06    Convolutions, devices, hooks, initialisation
          GeneralReLU
 nb_07    Batch normalisation and its relatives
          BatchNorm, LayerNorm, RMSNorm, InstanceNorm, GroupNorm, RunningBatchNorm
+nb_07a   LSUV: initialising by measuring
+         lsuv_init
+nb_08    The data block: from files to batches
+         CLASSES, PICTURES, make_pictures, pictures, IMAGE_EXTENSIONS, get_files, ItemList,
+         ImageError, open_image, ImageList, split_by_grandparent, split_randomly, Split, Transform,
+         CategoryProcessor, label_by_parent, ItemDataset, LabelledData, Resize, ToTensor,
+         NormalizeChannels, to_dls, Summary, model_summary
+nb_09    Optimisers from small rules
+         hypers_of, sgd_step, weight_decay, l2_reg, stat, momentum, nesterov, average_sqr_grad,
+         rms_direction, average_grad, count_steps, adam_direction, adam_step, RulesBy, Optimizer,
+         sgd_opt, rmsprop_opt, adam_opt, adamw_opt, whole_tensor, trust_ratio, lamb_opt,
+         lion_direction, lion_opt, newton_schulz, nesterov_average, orthogonal_direction, muon_opt,
+         TensorList, ForeachOptimizer, FlatOptimizer
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:01b8d38e4b6bbc18 head:c70c51c9
+# notebook2script 1 sha256:c7065c38ca4efb36 head:cf3277f4
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -133,5 +146,30 @@ CHAPTERS = {
         'notebook': '07_batchnorm.ipynb',
         'names': ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm',
                   'RunningBatchNorm'],
+    },
+    'nb_07a': {
+        'title': 'LSUV: initialising by measuring',
+        'notebook': '07a_lsuv.ipynb',
+        'names': ['lsuv_init'],
+    },
+    'nb_08': {
+        'title': 'The data block: from files to batches',
+        'notebook': '08_data_block.ipynb',
+        'names': ['CLASSES', 'PICTURES', 'make_pictures', 'pictures', 'IMAGE_EXTENSIONS',
+                  'get_files', 'ItemList', 'ImageError', 'open_image', 'ImageList',
+                  'split_by_grandparent', 'split_randomly', 'Split', 'Transform',
+                  'CategoryProcessor', 'label_by_parent', 'ItemDataset', 'LabelledData', 'Resize',
+                  'ToTensor', 'NormalizeChannels', 'to_dls', 'Summary', 'model_summary'],
+    },
+    'nb_09': {
+        'title': 'Optimisers from small rules',
+        'notebook': '09_optimizers.ipynb',
+        'names': ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
+                  'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps',
+                  'adam_direction', 'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt',
+                  'adam_opt', 'adamw_opt', 'whole_tensor', 'trust_ratio', 'lamb_opt',
+                  'lion_direction', 'lion_opt', 'newton_schulz', 'nesterov_average',
+                  'orthogonal_direction', 'muon_opt', 'TensorList', 'ForeachOptimizer',
+                  'FlatOptimizer'],
     },
 }

@@ -3,7 +3,7 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:4dd85ddae5d14c55 head:f011e3d3
+# notebook2script 1 sha256:b70997e204e2d49a head:f011e3d3
 __all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
@@ -27,11 +27,12 @@ from exp.nb_02b import kaiming_normal_
 from exp.nb_04 import Callback
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 12 #64ba3957
+# %% 06_cuda_cnn_hooks_init.ipynb cell 12 #22093755
 def conv_size(n, ks, stride=1, padding=0, dilation=1):
-    """How many places a window has along an axis: ⌊(n + 2·padding − dilation·(ks − 1) − 1)/stride⌋ + 1.
+    """How many places a window has along an axis -> int; below 1: none.
 
-    n: pixels along the axis · ks: those of the kernel · the rest as in `conv2d`. Below 1: no place at all.
+    ⌊(n + 2·padding − dilation·(ks − 1) − 1) / stride⌋ + 1 with n, the pixels along the axis, and
+    ks, those of the kernel; the rest as in `conv2d`.
     """
     return (n + 2 * padding - dilation * (ks - 1) - 1) // stride + 1
 
@@ -79,7 +80,7 @@ def _windows(x, ks, stride, dilation, size):
     return x.as_strided((*x.shape[:2], *ks, *size), strides, x.storage_offset())
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 32 #4c6cb95a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 32 #d05542b0
 class _Lay(Function):
     "im2col, whose gradient is `_Gather`."
     @staticmethod
@@ -87,7 +88,8 @@ class _Lay(Function):
         ks, stride, padding, dilation, size = ctx.geometry = geometry
         ctx.shape = x.shape
         windows = _windows(_pad(x, padding), ks, stride, dilation, size)
-        return windows.clone(memory_format=torch.contiguous_format)
+        copy = windows.permute(1, 2, 3, 0, 4, 5).clone(memory_format=torch.contiguous_format)
+        return copy.permute(3, 0, 1, 2, 4, 5)    # in memory the batch lies inside of the columns
 
     @staticmethod
     def backward(ctx, grad):
@@ -111,9 +113,9 @@ class _Gather(Function):
         return _Lay.apply(grad, *ctx.geometry), *[None] * 6
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 34 #25192c4a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 34 #d4fb42df
 def im2col(x, ks, stride=1, padding=0, dilation=1):
-    """Lay out a copy of each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
+    """Copy each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
 
     ks: (kh, kw) or one number for both · stride, padding, dilation: as in `conv2d`. Can be
     differentiated any number of times. Raises ValueError where no window fits.
@@ -125,20 +127,24 @@ def col2im(cols, shape, stride=1, padding=0, dilation=1):
     """Add up each window at its place, the transpose of `im2col`: (bs, c, kh, kw, oh, ow) -> shape
 
     shape: (bs, c, h, w) of the pictures · stride, padding, dilation: as in `conv2d`. Can be
-    differentiated any number of times. Raises ValueError if the windows are not those of such pictures.
+    differentiated any number of times. Raises ValueError if the windows are not those of such
+    pictures.
     """
-    geometry = _geometry(cols.new_empty(shape, device='meta'), cols.shape[2:4], stride, padding, dilation)
+    like = torch.empty(shape, device='meta')
+    geometry = _geometry(like, cols.shape[2:4], stride, padding, dilation)
     wanted = *shape[:2], *geometry[0], *geometry[-1]
     if tuple(cols.shape) != wanted:
-        raise ValueError(f'col2im: pictures {tuple(shape)} have windows {wanted}, not {tuple(cols.shape)}')
+        raise ValueError(f'col2im: pictures {tuple(shape)} have windows {wanted}, '
+                         f'not {tuple(cols.shape)}')
     return _Gather.apply(cols, tuple(shape), *geometry)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #2b4ccc47
+# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #9913654b
 def _check_conv(x, w, bias, groups):
     "Refuse tensors that do not go together in a convolution."
     if w.dim() != 4:
-        raise ValueError(f'conv2d: the weight must be (nf, ni/groups, kh, kw), not {tuple(w.shape)}')
+        raise ValueError('conv2d: the weight must be (nf, ni/groups, kh, kw), '
+                         f'not {tuple(w.shape)}')
     if not isinstance(groups, int) or groups < 1 or w.shape[0] % groups:
         raise ValueError(f'conv2d: the {w.shape[0]} filters of the weight cannot be split into '
                          f'groups={groups!r}')
@@ -149,21 +155,22 @@ def _check_conv(x, w, bias, groups):
         raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #08313cb2
+# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #1a82211c
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
 
-    w: (nf, ni/groups, kh, kw) · bias: (nf,) or None · stride, padding, dilation: a number, or two for rows
-    and columns · groups: ni and nf are split into so many parts, convolved each for itself. Equal to
-    `torch.nn.functional.conv2d`, gradients included, by im2col and a matrix product.
-    Raises ValueError for shapes that do not go together.
+    w: (nf, ni/groups, kh, kw) · bias: (nf,) or None · stride, padding, dilation: a number, or two
+    for rows and columns · groups: ni and nf are split into so many parts, convolved each for
+    itself. Equal to `torch.nn.functional.conv2d`, gradients included, by im2col and a matrix
+    product. Raises ValueError for shapes that do not go together.
     """
     _check_conv(x, w, bias, groups)
     cols = im2col(x, w.shape[2:], stride, padding, dilation)
     bs, nf, size = len(x), len(w), cols.shape[-2:]
-    cols = cols.reshape(bs, groups, -1, size.numel())       # (bs, groups, ni/groups·kh·kw, oh·ow)
-    out = w.reshape(groups, nf // groups, -1) @ cols        # (bs, groups, nf/groups, oh·ow)
-    out = out.reshape(bs, nf, *size)
+    cols = cols.permute(1, 2, 3, 0, 4, 5)                       # (ni, kh, kw, bs, oh, ow)
+    cols = cols.reshape(groups, -1, bs * size.numel())          # (groups, ni/groups·kh·kw, bs·oh·ow)
+    out = w.reshape(groups, nf // groups, -1) @ cols            # (groups, nf/groups, bs·oh·ow)
+    out = out.reshape(nf, bs, *size).transpose(0, 1).contiguous()
     return out if bias is None else out + bias[:, None, None]
 
 
@@ -194,10 +201,11 @@ static inline __attribute__((always_inline)) void tile(int nv, const sizes *s, c
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #5c858ae2
+# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #47471a6c
 CONV_C += r"""
 void conv(const sizes *s, const float *x, const float *w, float *out) {
-    long n = s->oh * s->ow, nv = s->f > V ? 2 : 1, step = nv * V, size = s->c * s->kh * s->kw * step;
+    long n = s->oh * s->ow, nv = s->f > V ? 2 : 1, step = nv * V;
+    long size = s->c * s->kh * s->kw * step;
     for (long b = 0; b < s->bs; b++) {
         const float *block = w;
         for (long g = 0; g < s->groups; g++, x += s->c * s->h * s->w)
@@ -213,9 +221,10 @@ void conv(const sizes *s, const float *x, const float *w, float *out) {
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 47 #ab91544e
+# %% 06_cuda_cnn_hooks_init.ipynb cell 47 #2449977b
 class _Sizes(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_long) for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
+    _fields_ = [(name, ctypes.c_long)
+                for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
 
 
 @functools.cache
@@ -228,7 +237,7 @@ def _conv_kernel():
 
 
 def _pack(w, groups):
-    "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), zeros for the filters that are missing."
+    "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), filled up with zeros."
     w = w.unflatten(0, (groups, -1))
     step = 8 if w.shape[1] <= 8 else 16
     w = F.pad(w, [0] * 7 + [-w.shape[1] % step])
@@ -246,24 +255,25 @@ def _correlate(x, w, stride=(1, 1), dilation=(1, 1), groups=1):
     return out
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 49 #2b26e79d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 49 #17c35e6f
 def _input_grad(grad, w, shape, stride, padding, dilation, groups):
-    "Gradient of the input: spread `grad` out, convolve it with the flipped filters, cut the padding off."
+    "Gradient of the input: spread `grad` out, convolve with the flipped filters, crop."
     (bs, nf, *places), (h, wide), (ph, pw) = grad.shape, shape[2:], padding
     top, left = ((k - 1) * d for k, d in zip(w.shape[2:], dilation))
     spread = grad.new_zeros(bs, nf, h + 2 * ph + top, wide + 2 * pw + left)
     rows, columns = ((n - 1) * s + 1 for n, s in zip(places, stride))
     spread[:, :, top:top + rows:stride[0], left:left + columns:stride[1]] = grad
-    w = w.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)    # (ni, nf/groups, kh, kw)
-    return _correlate(spread, w, dilation=dilation, groups=groups)[:, :, ph:ph + h, pw:pw + wide]
+    w = w.flip(2, 3).unflatten(0, (groups, -1)).transpose(1, 2)    # (groups, ni/g, nf/g, kh, kw)
+    out = _correlate(spread, w.flatten(0, 1), dilation=dilation, groups=groups)
+    return out[:, :, ph:ph + h, pw:pw + wide]
 
 
 def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     "Gradient of the weight: for each group slide `grad` over the pictures, the batch as channels."
     x, (kh, kw) = _pad(x, padding), shape[2:]
     parts = [_correlate(xg.transpose(0, 1), g.transpose(0, 1), dilation, stride)[:, :, :kh, :kw]
-             for xg, g in zip(x.chunk(groups, 1), grad.chunk(groups, 1))]        # (ni/groups, nf/groups, …)
-    return torch.cat([part.transpose(0, 1) for part in parts])
+             for xg, g in zip(x.chunk(groups, 1), grad.chunk(groups, 1))]
+    return torch.cat([part.transpose(0, 1) for part in parts])    # (nf, ni/groups, kh, kw)
 
 
 # %% 06_cuda_cnn_hooks_init.ipynb cell 50 #7a72eba8
@@ -300,7 +310,7 @@ def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #c266e93b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #59f0657c
 def to_image(x):
     "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
     side = math.isqrt(x.shape[-1])
@@ -312,8 +322,8 @@ def to_image(x):
 class BatchTransform(Callback):
     """Changes each batch before the model sees it, in training and in validation.
 
-    tfm_x, tfm_y: functions of `learn.xb` and `learn.yb` (default: leave them), run where the batch is by
-    then, so on the GPU after `DeviceCallback`. Raises TypeError if neither can be called.
+    tfm_x, tfm_y: functions of `learn.xb` and `learn.yb` (default: leave them), run where the batch
+    is by then, so on the GPU after `DeviceCallback`. Raises TypeError if neither can be called.
     """
     order = -90
 
@@ -351,12 +361,12 @@ def to_device(x, device):
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #5a3b1cbb
+# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #84137da9
 class DeviceCallback(Callback):
-    """Trains on `device` (default: the best there is): moves the model as a fit begins, then each batch.
+    """Trains on `device`: moves the model as a fit begins, then each batch.
 
-    device: what `torch.device` takes. Nothing is touched before the fit. An optimiser that has a
-    state already, from a fit elsewhere, has it moved along.
+    device: what `torch.device` takes (default: the best there is). Nothing is touched before the
+    fit. An optimiser that has a state already, from a fit elsewhere, has it moved along.
     """
     order = -100  # before all who look at the batch
 
@@ -377,12 +387,13 @@ class DeviceCallback(Callback):
         learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 72 #9dd7ac75
+# %% 06_cuda_cnn_hooks_init.ipynb cell 72 #83f5e7c4
 def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
-    """Convolution, normalisation, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉) for odd ks
+    """Convolution, norm, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉), odd ks
 
-    norm: called as `norm(nf)`, such as `nn.BatchNorm2d`; the convolution then has no bias, as a norm has its
-    own · act: called as `act()`. Either may be None. -> nn.Sequential with parts `conv`, `norm`, `act`
+    norm: called as `norm(nf)`, such as `nn.BatchNorm2d`; the convolution then has no bias, as a
+    norm has its own · act: called as `act()`. Either may be None. -> nn.Sequential with parts
+    `conv`, `norm`, `act`
     """
     block = nn.Sequential()
     block.add_module('conv', nn.Conv2d(ni, nf, ks, stride, ks // 2, bias=norm is None))
@@ -393,13 +404,13 @@ def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     return block
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 74 #a17688f3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 74 #31b4b45d
 def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
     """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
 
-    widths: channels of its blocks, each halving the picture; the first has kernels of 5×5, the others of
-    3×3 · norm, act: see `conv_block`. It ends in an average over all places, and a linear layer.
-    Raises ValueError for no widths.
+    widths: channels of its blocks, each halving the picture; the first has kernels of 5×5, the
+    others of 3×3 · norm, act: see `conv_block`. It ends in an average over all places, and a linear
+    layer. Raises ValueError for no widths.
     """
     if not widths:
         raise ValueError('simple_cnn: widths must name the channels of one block at least')
@@ -410,7 +421,7 @@ def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU)
     return nn.Sequential(*blocks, *head)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #99d51bde
+# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #e7f5a6d6
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
@@ -421,12 +432,12 @@ def _watched(x):
 
 
 class Hook:
-    """Calls `func(module, inp, out)` whenever `module` is called, and keeps the latest result in `stored`.
+    """Calls `func(module, inp, out)` whenever `module` is called; keeps the result in `stored`.
 
-    inp: a tuple of the positional inputs · out: the output. Both come detached and func runs without
-    gradients, so that nothing it returns keeps a graph alive; func only watches, its result replaces
-    nothing. They share the memory of the real ones: clone what an in-place layer may overwrite.
-    backward: call it as `func(module, grad_inp, grad_out)` in the backward pass instead.
+    inp: a tuple of the positional inputs · out: the output. Both come detached and func runs
+    without gradients, so that nothing it returns keeps a graph alive; func only watches, its result
+    replaces nothing. They share the memory of the real ones: clone what an in-place layer may
+    overwrite. backward: call it as `func(module, grad_inp, grad_out)` in the backward pass instead.
     `remove()`, or the end of a `with` block, takes it off the module; `stored` stays.
     """
     def __init__(self, module, func, backward=False):
@@ -449,19 +460,21 @@ class Hook:
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 90 #5d22383b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 90 #d0ee4160
 class Hooks(list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
-    modules: any iterable, such as a `nn.Sequential` or a list · func, backward: see `Hook`. For use in a
-    `with` block, or until `remove()`. Raises TypeError for what is no module; then none is left hooked.
+    modules: any iterable, such as a `nn.Sequential` or a list · func, backward: see `Hook`. For use
+    in a `with` block, or until `remove()`. Raises TypeError for what is no module; then none is
+    left hooked.
     """
     def __init__(self, modules, func, backward=False):
         super().__init__()
         modules = list(modules)
         for m in modules:
             if not isinstance(m, nn.Module):
-                raise TypeError(f'Hooks: {m!r} is no module; pass modules, such as model.children()')
+                raise TypeError(f'Hooks: {m!r} is no module; '
+                                'pass modules, such as model.children()')
         self.extend(Hook(m, func, backward) for m in modules)
 
     @property
@@ -481,11 +494,13 @@ class Hooks(list):
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #08d13995
+# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #509e42b5
 def _is_activation(module):
     "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
+    if isinstance(module, nn.MultiheadAttention):  # which torch keeps among them
+        return False
     torch_s = type(module).__module__ == 'torch.nn.modules.activation'
-    return getattr(module, 'is_activation', torch_s and not isinstance(module, nn.MultiheadAttention))
+    return getattr(module, 'is_activation', torch_s)
 
 
 def _summary(module, inp, out, low, high, bins):
@@ -498,7 +513,7 @@ def _summary(module, inp, out, low, high, bins):
     return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 100 #0a69e608
+# %% 06_cuda_cnn_hooks_init.ipynb cell 100 #520e1de3
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -508,7 +523,7 @@ def _named_layers(model, modules):
         modules = modules(model)
     modules = list(modules)
     if not modules or not set(modules) <= set(names):
-        raise ValueError('ActivationStats: nothing to watch: there are no activation layers in this model, '
+        raise ValueError('ActivationStats: nothing to watch: this model has no activation layers, '
                          'or the modules given are not parts of it')
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
@@ -517,10 +532,11 @@ class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
         layers = _named_layers(learn.model, self.modules)
-        weights = {n: p for n, p in learn.model.named_parameters() if p.dim() > 1 and p.requires_grad}
+        weights = {name: p for name, p in learn.model.named_parameters()
+                   if p.dim() > 1 and p.requires_grad}
         if self.rows and (list(layers), list(weights)) != (self.names, self.weight_names):
-            raise ValueError('ActivationStats: this model has other layers than the one watched before; '
-                             'make a new ActivationStats for it')
+            raise ValueError('ActivationStats: this model has other layers than the one watched '
+                             'before; make a new ActivationStats for it')
         self.names, self.weight_names = list(layers), list(weights)
         self._weights, self._on = list(weights.values()), False
         self._hooks = Hooks(layers.values(), self._summarise)
@@ -539,7 +555,7 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 101 #cc350fc7
+# %% 06_cuda_cnn_hooks_init.ipynb cell 101 #eb69a98d
 class _Keep(_Watch):
     def after_backward(self, learn):
         "Keep the weights as they were before the step."
@@ -552,7 +568,8 @@ class _Keep(_Watch):
         if self._on:
             seen = self._hooks.stored
             if None in seen:
-                raise RuntimeError(f'ActivationStats: {self.names[seen.index(None)]} was not called')
+                silent = self.names[seen.index(None)]
+                raise RuntimeError(f'ActivationStats: the layer {silent} was not called')
             row = {key: torch.stack([s[key] for s in seen]) for key in seen[0]}
             row['ratio'] = torch.stack([(p - old).norm() / old.norm()
                                         for p, old in zip(self._weights, self._old)])
@@ -561,21 +578,22 @@ class _Keep(_Watch):
 
     def _column(self, key):
         if not self.rows:
-            raise RuntimeError('ActivationStats: nothing is recorded yet; give it to a Learner and fit')
+            raise RuntimeError('ActivationStats: nothing is recorded yet; fit a Learner with it')
         return torch.stack([row[key] for _, row in self.rows]).cpu()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 102 #36180ba4
+# %% 06_cuda_cnn_hooks_init.ipynb cell 102 #6cc3492a
 class ActivationStats(_Keep):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
-    modules: layers to watch, or a function of the model that gives them (default: all activations) ·
-    low, high, bins: of the histograms; values beyond fall into the outer bins. Afterwards, one row for each
-    recorded step: `steps` (n,) · `means`, `stds` of the outputs and `dead`, the share of units (axis 1) whose
-    input was above zero nowhere in the batch, each (n, layers) · `hists` (n, layers, bins), shares ·
-    `ratios` (n, weights): ‖change of the weight in the step‖ / ‖weight‖. `names` and `weight_names` name the
-    columns; `plot()` and `plot_hists()` draw them. It goes on from one fit to the next. Raises ValueError
-    for bad settings, and, as the fit begins, if there is nothing to watch.
+    modules: layers to watch, or a function of the model that gives them (default: all activations)
+    · low, high, bins: of the histograms; values beyond fall into the outer bins. Afterwards, one
+    row for each recorded step: `steps` (n,) · `means`, `stds` of the outputs and `dead`, the share
+    of units (axis 1) whose input was above zero nowhere in the batch, each (n, layers) · `hists`
+    (n, layers, bins), shares · `ratios` (n, weights): ‖change of the weight in the step‖ /
+    ‖weight‖. `names` and `weight_names` name the columns; `plot()` and `plot_hists()` draw them. It
+    goes on from one fit to the next. Raises ValueError for bad settings, and, as the fit begins, if
+    there is nothing to watch.
     """
     in_search = False
 
@@ -602,21 +620,23 @@ class ActivationStats(_Keep):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 104 #04a35ad9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 104 #7a930781
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
-    panels = (('mean of outputs', stats.means, stats.names), ('std of outputs', stats.stds, stats.names),
+    panels = (('mean of outputs', stats.means, stats.names),
+              ('std of outputs', stats.stds, stats.names),
               ('dead units (share)', stats.dead, stats.names),
               ('update / weight', stats.ratios, stats.weight_names))
-    fig, axes = plt.subplots(1, 4, figsize=(12, 3), layout='constrained', facecolor='white')
+    fig, axes = plt.subplots(2, 2, figsize=(9, 5), layout='constrained', facecolor='white')
+    axes = axes.flatten()
     for ax, (title, values, names) in zip(axes, panels):
         colors = plt.cm.viridis(torch.linspace(0, .9, len(names)).numpy())
         for value, name, color in zip(values.T, names, colors):
             ax.plot(stats.steps, value, color=color, label=name, lw=1)
         ax.set(xlabel='step', ylabel=title)
-    for ax in axes[1::2]:
-        ax.legend(fontsize=6)
+    for ax in axes[::3]:
+        ax.legend(fontsize=7)
     axes[2].set_ylim(-.03, 1.03)
     axes[3].set_yscale('log')
     axes[3].axhline(1e-3, color='#D55E00', ls='--', lw=1)
@@ -627,12 +647,12 @@ def _plot_hists(stats):
     "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
     import matplotlib.pyplot as plt
     hists, n = stats.hists.clamp(min=1e-5).log10(), len(stats.names)
-    fig, axes = plt.subplots(1, n, figsize=(2.6 * n + .8, 2.8), layout='constrained', facecolor='white',
-                             squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, n, figsize=(2.2 * n + .8, 2.6), layout='constrained',
+                             facecolor='white', squeeze=False, sharey=True)
     extent = [int(stats.steps[0]), int(stats.steps[-1]) + 1, stats.low, stats.high]
     for i, (ax, name) in enumerate(zip(axes[0], stats.names)):
-        image = ax.imshow(hists[:, i].T, origin='lower', aspect='auto', extent=extent, vmin=-5, vmax=0,
-                          cmap='magma', interpolation='nearest')
+        image = ax.imshow(hists[:, i].T, origin='lower', aspect='auto', extent=extent, vmin=-5,
+                          vmax=0, cmap='magma', interpolation='nearest')
         ax.set(xlabel='step')
         ax.set_title(name, fontsize=9)
     axes[0, 0].set_ylabel('activation')
@@ -656,12 +676,13 @@ def init_cnn(model, leak=0.):
     return model
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 122 #6d7d6868
+# %% 06_cuda_cnn_hooks_init.ipynb cell 121 #02d9ebf9
 class GeneralReLU(nn.Module):
     """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
 
-    leak: slope below zero (default: none) · sub: subtracted from the result · maxv: its upper bound. In the
-    order leak, sub, maxv, each only if it is given. Works out of place, so gradients are right.
+    leak: slope below zero (default: none) · sub: subtracted from the result · maxv: its upper
+    bound. In the order leak, sub, maxv, each only if it is given. Works out of place, so gradients
+    are right.
     """
     is_activation = True
 
@@ -678,9 +699,9 @@ class GeneralReLU(nn.Module):
         return f'leak={self.leak}, sub={self.sub}, maxv={self.maxv}'
 
 
-# cell hashes: 6a92f9be:7f1a818c 64ba3957:4848fa77 656824ca:7075b241 e62dec54:ff327e26
-#   4c6cb95a:ef8518e6 25192c4a:c0f1f498 2b4ccc47:c8a1f2e8 08313cb2:6a295add 08c3282c:4530850f
-#   5c858ae2:e2e744a1 ab91544e:af1e99cb 2b26e79d:ddedd246 7a72eba8:7b108088 c266e93b:c738ba34
-#   504172f3:e2888a6c 5a3b1cbb:42a33530 9dd7ac75:bcdbfebb a17688f3:1ceadce3 99d51bde:4a48840a
-#   5d22383b:cbaa61e1 08d13995:7af8aaa8 0a69e608:8708bcdb cc350fc7:70415467 36180ba4:197af29b
-#   04a35ad9:2b1db175 68697c03:70609dcd 6d7d6868:ef26807f
+# cell hashes: 6a92f9be:7f1a818c 22093755:0cb8ca1d 656824ca:7075b241 e62dec54:ff327e26
+#   d05542b0:31800d17 d4fb42df:2b43b50f 9913654b:c04d084b 1a82211c:4a42e12c 08c3282c:4530850f
+#   47471a6c:b1e908f6 2449977b:377cfabd 17c35e6f:7652ac52 7a72eba8:7b108088 59f0657c:6b775929
+#   504172f3:e2888a6c 84137da9:0f34df70 83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1
+#   d0ee4160:b2f42918 509e42b5:b62aa805 520e1de3:0e0b032b eb69a98d:2c278b47 6cc3492a:7b99ba3a
+#   7a930781:17836fe0 68697c03:70609dcd 02d9ebf9:e4817a4f
