@@ -53,10 +53,12 @@ nb_09    Optimisers from small rules
          sgd_opt, rmsprop_opt, adam_opt, adamw_opt, whole_tensor, trust_ratio, lamb_opt,
          lion_direction, lion_opt, newton_schulz, nesterov_average, orthogonal_direction, muon_opt,
          TensorList, ForeachOptimizer, FlatOptimizer
+nb_09b   A complete Learner
+         split_at, check_groups, spread, activation_for, FullLearner
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:c7065c38ca4efb36 head:cf3277f4
+# notebook2script 1 sha256:e623b87c9989c209 head:f21d9509
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -171,5 +173,10 @@ CHAPTERS = {
                   'lion_direction', 'lion_opt', 'newton_schulz', 'nesterov_average',
                   'orthogonal_direction', 'muon_opt', 'TensorList', 'ForeachOptimizer',
                   'FlatOptimizer'],
+    },
+    'nb_09b': {
+        'title': 'A complete Learner',
+        'notebook': '09b_learner.ipynb',
+        'names': ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner'],
     },
 }
