@@ -1,0 +1,557 @@
+"""Optimisers from small rules
+
+Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
+file and bring the change back with `python notebook2script.py --update`.
+"""
+# notebook2script 1 sha256:d6877d14173cb4fa head:b13b5310
+__all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
+           'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
+           'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
+           'whole_tensor', 'trust_ratio', 'lamb_opt', 'lion_direction', 'lion_opt', 'newton_schulz',
+           'nesterov_average', 'orthogonal_direction', 'muon_opt', 'TensorList', 'ForeachOptimizer',
+           'FlatOptimizer']
+
+
+# %% 09_optimizers.ipynb cell 8 #bbda4c2b
+import inspect
+
+import torch
+
+
+def hypers_of(rule):
+    """The hyper-parameters of a rule, its keyword-only arguments. -> dict name: default
+
+    The default is `inspect.Parameter.empty` where there is none. Raises TypeError for a rule that takes
+    `**kwargs`, as it would swallow a misspelt name.
+    """
+    params = inspect.signature(rule).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in params):
+        raise TypeError(f'{rule.__name__} takes **kwargs, which would swallow a misspelt name; '
+                        'name its hyper-parameters after a *')
+    return {p.name: p.default for p in params if p.kind is p.KEYWORD_ONLY}
+
+
+# %% 09_optimizers.ipynb cell 11 #9b4cd273
+def sgd_step(p, grad, state, *, lr):
+    "Take the step: p ← p − lr·g. Ends most chains."
+    p.add_(grad, alpha=-lr)
+
+
+def weight_decay(p, grad, state, *, lr, wd=0.):
+    "Decoupled decay: p ← p − lr·wd·p, whatever the gradient. Loshchilov & Hutter 2017, arXiv 1711.05101."
+    if wd:
+        p.mul_(1 - lr * wd)
+
+
+def l2_reg(p, grad, state, *, wd=0.):
+    "L2 penalty: g ← g + wd·p, the gradient of ½·wd·‖p‖². A decay that all later rules work on."
+    return grad.add(p, alpha=wd) if wd else None
+
+
+# %% 09_optimizers.ipynb cell 18 #4cd3aa1e
+def stat(**init):
+    """Decorator that gives a rule a memory: what it keeps for each parameter, and how that starts.
+
+    init: name = function of the parameter, such as `grad_avg=torch.zeros_like`; the rule finds the current
+    value in its `state` under that name. A memory is a number, or a tensor of the parameter's shape.
+    """
+    def remember(rule):
+        rule.init = init
+        return rule
+    return remember
+
+
+# %% 09_optimizers.ipynb cell 20 #efc2ec6a
+@stat(grad_avg=torch.zeros_like)
+def momentum(p, grad, state, *, mom):
+    "Roll like a ball: m ← mom·m + g; the direction is m. Polyak 1964."
+    return state['grad_avg'].mul_(mom).add_(grad)
+
+
+@stat(grad_avg=torch.zeros_like)
+def nesterov(p, grad, state, *, mom):
+    "Momentum that looks ahead: m ← mom·m + g; the direction is g + mom·m. Sutskever et al. 2013."
+    return grad.add(state['grad_avg'].mul_(mom).add_(grad), alpha=mom)
+
+
+# %% 09_optimizers.ipynb cell 25 #fd643e6e
+@stat(sqr_avg=torch.zeros_like)
+def average_sqr_grad(p, grad, state, *, sqr_mom):
+    "Average of squared gradients: v ← sqr_mom·v + (1 − sqr_mom)·g²."
+    state['sqr_avg'].mul_(sqr_mom).addcmul_(grad, grad, value=1 - sqr_mom)
+
+
+def rms_direction(p, grad, state, *, eps):
+    "RMSProp: g ← g / (√v + eps). Needs `average_sqr_grad`. Hinton 2012, lecture 6e."
+    return grad.div(state['sqr_avg'].sqrt().add_(eps))
+
+
+# %% 09_optimizers.ipynb cell 28 #8aa4bce5
+@stat(grad_avg=torch.zeros_like)
+def average_grad(p, grad, state, *, mom):
+    "Average of gradients: m ← mom·m + (1 − mom)·g."
+    state['grad_avg'].lerp_(grad, 1 - mom)
+
+
+@stat(step=lambda p: 0)
+def count_steps(p, grad, state):
+    "t ← t + 1, each parameter for itself: one that joined later is younger."
+    state['step'] += 1
+
+
+def adam_direction(p, grad, state, *, mom, sqr_mom, eps):
+    "Adam: g ← m̂ / (√v̂ + eps), debiased. Needs the three stats. Kingma & Ba 2014, arXiv 1412.6980."
+    t = state['step']
+    rms = state['sqr_avg'].sqrt().div_((1 - sqr_mom**t)**.5).add_(eps)
+    return state['grad_avg'].div(1 - mom**t).div_(rms)
+
+
+# %% 09_optimizers.ipynb cell 35 #c579666f
+def adam_step(p, grad, state, *, lr, mom, sqr_mom, eps):
+    "`adam_direction` and `sgd_step` in one, with three passes over the tensors less."
+    c = (1 - sqr_mom**state['step'])**.5
+    rms = state['sqr_avg'].sqrt().add_(c * eps)
+    p.addcdiv_(state['grad_avg'], rms, value=-lr * c / (1 - mom**state['step']))
+
+
+# %% 09_optimizers.ipynb cell 42 #f99fd6a2
+import difflib
+import math
+
+
+def _known_hypers(rules):
+    "All hyper-parameters of some rules -> dict name: default; refuses two stats with one memory."
+    found, memory = {}, [k for rule in rules for k in getattr(rule, 'init', {})]
+    if twice := {k for k in memory if memory.count(k) > 1}:
+        raise ValueError(f'two of the rules keep {", ".join(twice)} and would disturb each other')
+    for rule in rules:
+        for k, default in hypers_of(rule).items():
+            if found.get(k, inspect.Parameter.empty) is inspect.Parameter.empty:
+                found[k] = default
+    return found
+
+
+_ELSEWHERE = {'weight_decay': 'wd', 'momentum': 'mom', 'betas': 'mom and sqr_mom', 'alpha': 'sqr_mom',
+              'learning_rate': 'lr'}  # what torch and others call it
+
+
+def _complete(known, hypers):
+    "The hyper-parameters of a group, defaults included; refuses unknown, missing and senseless ones."
+    for k in hypers:
+        if k not in known:
+            close = [_ELSEWHERE.get(k)] if k in _ELSEWHERE else difflib.get_close_matches(k, known, 1)
+            hint = f'did you mean {close[0]!r}? ' if close else ''
+            raise TypeError(f'unknown hyper-parameter {k!r}; {hint}this optimiser has {", ".join(known)}')
+    values = {**known, **hypers}
+    for k, v in values.items():
+        if v is inspect.Parameter.empty:
+            raise TypeError(f'the hyper-parameter {k!r} is missing')
+        if not 0 <= v < (1 if k in ('mom', 'sqr_mom') else math.inf):
+            raise ValueError(f'{k}={v}: must not be negative' + (', and below 1' if 'mom' in k else ''))
+    return values
+
+
+def _check_params(params, present):
+    "Refuse what is no leaf tensor of floating point, and what is there already."
+    if not params:
+        raise ValueError('no parameters; are the layers in a plain list? use nn.ModuleList')
+    for i, p in enumerate(params):
+        if not isinstance(p, torch.Tensor):
+            hint = '; pass parameters(), not named_parameters()' if isinstance(p, tuple) else ''
+            raise TypeError(f'parameter {i} is a {type(p).__name__}, not a tensor{hint}')
+        if not p.is_leaf or not p.is_floating_point():
+            raise ValueError(f'parameter {i} cannot be trained: it is '
+                             + ('the result of an operation' if not p.is_leaf else f'{p.dtype}'))
+    if len(set(params)) < len(params) or present & set(params):
+        raise ValueError('a parameter was given twice, in one group or in two')
+
+
+# %% 09_optimizers.ipynb cell 44 #e9e06046
+class RulesBy:
+    """Two chains in one optimiser: parameters with `where(p)` follow `rules`, all others `others`.
+
+    where: function of a parameter -> bool · rules, others: lists of rules.
+    """
+    def __init__(self, where, rules, others):
+        self.where, self.rules, self.others = where, list(rules), list(others)
+
+    def __call__(self, p):
+        "The rules for the parameter `p`."
+        return self.rules if self.where(p) else self.others
+
+
+def _always(p):
+    return True
+
+
+# %% 09_optimizers.ipynb cell 45 #7f46d715
+class _Groups:
+    def __init__(self, params, steppers, stats=(), **hypers):
+        by = steppers if isinstance(steppers, RulesBy) else RulesBy(_always, [*stats, *steppers], [])
+        rules = [*by.rules, *by.others]
+        self._rules_by, self._known = by, _known_hypers(by.rules) | _known_hypers(by.others)
+        self._names = {rule: tuple(hypers_of(rule)) for rule in rules}
+        self._given, self.state, self.param_groups, self._bunches = hypers, {}, [], []
+        params = [params] if isinstance(params, torch.Tensor) else list(params)
+        in_groups = params and isinstance(params[0], dict)
+        for group in params if in_groups else [{'params': params}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group):
+        "Add a dict with `'params'` (tensors) and hyper-parameters of its own; others are the optimiser's."
+        params = group['params']
+        params = [params] if isinstance(params, torch.Tensor) else list(params)
+        _check_params(params, set(self._params()))
+        hypers = {**self._given, **{k: v for k, v in group.items() if k != 'params'}}
+        self.param_groups.append({'params': params, **_complete(self._known, hypers)})
+        bunches = {}
+        for p in params:
+            rules = self._rules_by(p)
+            bunches.setdefault(id(rules), (rules, []))[1].append(p)
+        self._bunches.append(list(bunches.values()))
+
+    def _params(self):
+        return [p for group in self.param_groups for p in group['params']]
+
+
+# %% 09_optimizers.ipynb cell 47 #405a7333
+class _Saves(_Groups):
+    def state_dict(self):
+        "Groups and states, with the parameters as numbers: what `load_state_dict` and `torch.save` take."
+        params = self._params()
+        number = {p: i for i, p in enumerate(params)}
+        groups = [{**g, 'params': [number[p] for p in g['params']]} for g in self.param_groups]
+        state = {number[p]: dict(self.state[p]) for p in params if p in self.state}
+        return {'state': state, 'param_groups': groups}
+
+    def load_state_dict(self, state_dict):
+        "Go on from a `state_dict`, copied. Raises ValueError when groups, shapes or memories do not fit."
+        groups, params = state_dict['param_groups'], self._params()
+        if [len(g['params']) for g in groups] != [len(g['params']) for g in self.param_groups]:
+            raise ValueError('the saved optimiser has other parameter groups than this one')
+        hypers = [_complete(self._known, {k: v for k, v in g.items() if k != 'params'}) for g in groups]
+        self.state = {params[int(i)]: self._fitting(params[int(i)], saved)
+                      for i, saved in state_dict['state'].items()}
+        for group, values in zip(self.param_groups, hypers):
+            group.update(values)
+
+    def _fitting(self, p, saved):
+        state = self._new_state(p)
+        shapes = [{k: getattr(v, 'shape', None) for k, v in s.items()} for s in (state, saved)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f'the saved state {shapes[1]} does not fit a parameter of shape '
+                             f'{tuple(p.shape)}, which has {shapes[0]}')
+        return {k: v.detach().clone().to(state[k]) if isinstance(v, torch.Tensor) else v
+                for k, v in saved.items()}
+
+    def _new_state(self, p):
+        return {k: start(p.detach()) for rule in self._rules_by(p)
+                for k, start in getattr(rule, 'init', {}).items()}
+
+
+# %% 09_optimizers.ipynb cell 49 #423980da
+class Optimizer(_Saves):
+    """Runs a chain of rules over parameters: `Optimizer(params, [momentum, sgd_step], lr=.1, mom=.9)`.
+
+    params: tensors, or dicts with 'params' and hyper-parameters of their own (as in torch.optim) · steppers:
+    the rules in order, each `rule(p, grad, state, *, …)`; or a `RulesBy` · stats: rules that come
+    before them · hypers: a value for every hyper-parameter the rules name and have no default for.
+    `param_groups` is a list of dicts, `state` maps a parameter to what is kept for it. Raises TypeError for
+    unknown or missing hyper-parameters, ValueError for senseless values and parameters.
+    """
+    @torch.no_grad()
+    def step(self):
+        "Move every parameter that has a gradient."
+        for group, bunches in zip(self.param_groups, self._bunches):
+            if len(group) != len(self._known) + 1:
+                _complete(self._known, {k: v for k, v in group.items() if k != 'params'})
+            for rules, params in bunches:
+                self._advance(params, [(r, {k: group[k] for k in self._names[r]}) for r in rules])
+
+    def zero_grad(self):
+        "Forget the gradients."
+        for p in self._params():
+            p.grad = None
+
+    def _advance(self, params, calls):
+        for p in params:
+            if p.grad is not None:
+                _apply(calls, p, p.grad, self._state_of(p))
+
+    def _state_of(self, p):
+        if p not in self.state:
+            self.state[p] = self._new_state(p)
+        return self.state[p]
+
+
+def _apply(calls, p, grad, state):
+    "Call the rules in order, each with the direction that the one before handed on."
+    for rule, hypers in calls:
+        direction = rule(p, grad, state, **hypers)
+        grad = grad if direction is None else direction
+
+
+# %% 09_optimizers.ipynb cell 55 #8017be33
+def sgd_opt(params, lr=.1, mom=0., wd=0., use_nesterov=False, kind=Optimizer):
+    """SGD, with momentum `mom` (Nesterov's with `use_nesterov`) and L2 penalty `wd`; as torch.optim.SGD.
+
+    params, and the errors: see `Optimizer` · kind: `Optimizer`, `ForeachOptimizer` or `FlatOptimizer`.
+    """
+    if use_nesterov and not mom:
+        raise ValueError('sgd_opt: Nesterov momentum needs a momentum, mom=.9 for example')
+    if not mom:
+        return kind(params, [l2_reg, sgd_step], lr=lr, wd=wd)
+    return kind(params, [l2_reg, nesterov if use_nesterov else momentum, sgd_step], lr=lr, mom=mom, wd=wd)
+
+
+def rmsprop_opt(params, lr=.01, sqr_mom=.99, eps=1e-8, mom=0., wd=0., kind=Optimizer):
+    "RMSProp with L2 penalty and, if `mom` > 0, momentum on the divided gradient; as torch.optim.RMSprop."
+    rules, hypers = [l2_reg, average_sqr_grad, rms_direction], dict(lr=lr, sqr_mom=sqr_mom, eps=eps, wd=wd)
+    if mom:
+        rules, hypers = [*rules, momentum], {**hypers, 'mom': mom}
+    return kind(params, [*rules, sgd_step], **hypers)
+
+
+def adam_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., kind=Optimizer):
+    "Adam with L2 penalty `wd`; as torch.optim.Adam with betas=(mom, sqr_mom)."
+    return kind(params, [l2_reg, *_ADAM], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+
+def adamw_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=.01, kind=Optimizer):
+    "Adam with decoupled weight decay `wd`; as torch.optim.AdamW with betas=(mom, sqr_mom)."
+    return kind(params, [weight_decay, *_ADAM], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+
+_ADAM = [count_steps, average_grad, average_sqr_grad, adam_step]
+
+
+# %% 09_optimizers.ipynb cell 62 #3911b73b
+def whole_tensor(rule):
+    "Decorator for a rule that must see each tensor whole and in shape (a norm, a matrix), not in pieces."
+    rule.elementwise = False
+    return rule
+
+
+@whole_tensor
+def trust_ratio(p, grad, state):
+    "g ← g·min(‖p‖/‖g‖, 10); as it is where either is 0. You et al. 2019, arXiv 1904.00962."
+    p_norm, norm = p.norm(), grad.norm()
+    known = (p_norm > 0) & (norm > 0)
+    return grad * torch.where(known, (p_norm / norm).clamp(max=10), 1.)
+
+
+def lamb_opt(params, lr=.002, mom=.9, sqr_mom=.99, eps=1e-5, wd=0., kind=Optimizer):
+    "LAMB: Adam's direction plus wd·p, scaled to the length of each tensor. See `trust_ratio`."
+    rules = [*_ADAM[:3], adam_direction, l2_reg, trust_ratio, sgd_step]
+    return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+
+# %% 09_optimizers.ipynb cell 65 #8add6f77
+@stat(grad_avg=torch.zeros_like)
+def lion_direction(p, grad, state, *, mom, sqr_mom):
+    "g ← sign(mom·m + (1 − mom)·g), then m ← sqr_mom·m + (1 − sqr_mom)·g. Chen et al. 2023, arXiv 2302.06675."
+    direction = state['grad_avg'].lerp(grad, 1 - mom).sign_()
+    state['grad_avg'].lerp_(grad, 1 - sqr_mom)
+    return direction
+
+
+def lion_opt(params, lr=1e-4, mom=.9, sqr_mom=.99, wd=0., kind=Optimizer):
+    "Lion with decoupled decay; mom and sqr_mom are its β₁ and β₂. It wants a smaller lr than Adam's."
+    return kind(params, [weight_decay, lion_direction, sgd_step], lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
+
+
+# %% 09_optimizers.ipynb cell 71 #fbf2b90d
+def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
+    """Make the singular values of a matrix about 1 (.7 to 1.2): X = U S Vᵀ -> about U Vᵀ, of the same shape.
+
+    dtype: that of the computation and the result. Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315  # chosen there for the steepest slope at 0 that stays in bounds
+    tall = x.shape[0] > x.shape[1]
+    y = (x.T if tall else x).to(dtype)
+    y = y / y.norm().clamp(min=1e-7)
+    for _ in range(n_steps):
+        gram = y @ y.T
+        y = torch.addmm(y, torch.addmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
+    return y.T if tall else y
+
+
+# %% 09_optimizers.ipynb cell 76 #7a1f5e43
+@stat(grad_avg=torch.zeros_like)
+def nesterov_average(p, grad, state, *, mom):
+    "m ← mom·m + (1 − mom)·g; the direction is (1 − mom)·g + mom·m. Nesterov's momentum as an average."
+    return grad.lerp(state['grad_avg'].lerp_(grad, 1 - mom), mom)
+
+
+@whole_tensor
+def orthogonal_direction(p, grad, state, *, rms=.2):
+    "g ← U Vᵀ of g as a matrix, scaled to a root mean square of `rms`. Liu et al. 2025, arXiv 2502.16982."
+    matrix = grad.flatten(1)
+    scale = rms * max(matrix.shape)**.5
+    return newton_schulz(matrix).to(p.dtype).mul(scale).view_as(p)
+
+
+def _is_matrix(p):
+    return p.dim() >= 2
+
+
+def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, where=_is_matrix, kind=Optimizer):
+    """Muon for matrices, AdamW for everything else, with one lr; as torch.optim.Muon ('match_rms_adamw').
+
+    where: function of a parameter: is it for Muon? By default all of two or more axes; many leave embeddings
+    and the last layer to AdamW. mom, wd, lr serve both chains, sqr_mom and eps AdamW's.
+    """
+    muon = [weight_decay, nesterov_average, orthogonal_direction, sgd_step]
+    rules = RulesBy(where, muon, [weight_decay, *_ADAM])
+    return kind(params, rules, lr=lr, mom=mom, wd=wd, rms=rms, sqr_mom=sqr_mom, eps=eps)
+
+
+# %% 09_optimizers.ipynb cell 93 #94f66bae
+class TensorList(list):
+    """A list of tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over them all.
+
+    Other tensors among the arguments are TensorLists of the same length; results are TensorLists. Raises
+    AttributeError for a method of which torch has no `_foreach_` version.
+    """
+    def __getattr__(self, name):
+        op = getattr(torch, f'_foreach_{name}', None)
+        if op is None:
+            raise AttributeError(f'TensorList has no method {name!r}: torch has no _foreach_{name}')
+
+        def method(*args, **kwargs):
+            out = op(self, *args, **kwargs)
+            return self if out is None else TensorList(out)
+        return method
+
+
+# %% 09_optimizers.ipynb cell 96 #488db989
+def _numbers(state):
+    "What a state holds that is no tensor: its step count."
+    return {k: v for k, v in state.items() if isinstance(v, (int, float))}
+
+
+def _elementwise(calls):
+    return all(getattr(rule, 'elementwise', True) for rule, _ in calls)
+
+
+def _alike(params, states):
+    "Sort by device, dtype and numbers -> list of (params, states), each of one kind."
+    found = {}
+    for p, state in zip(params, states):
+        kind = found.setdefault((p.device, p.dtype, *_numbers(state).items()), ([], []))
+        kind[0].append(p)
+        kind[1].append(state)
+    return list(found.values())
+
+
+class ForeachOptimizer(Optimizer):
+    "An `Optimizer` that hands all parameters to each rule in one call, as a `TensorList`. Same results."
+    def _advance(self, params, calls):
+        if not _elementwise(calls):
+            return super()._advance(params, calls)
+        active = [p for p in params if p.grad is not None]
+        for ps, states in _alike(active, [self._state_of(p) for p in active]):
+            numbers = _numbers(states[0])
+            merged = {k: TensorList([s[k] for s in states]) for k in states[0] if k not in numbers} | numbers
+            _apply(calls, TensorList(ps), TensorList([p.grad for p in ps]), merged)
+            for state in states:
+                state.update({k: merged[k] for k in numbers})
+
+
+# %% 09_optimizers.ipynb cell 99 #538abae2
+def _views(flat, tensors):
+    "Windows on a flat buffer, of the shapes of `tensors`."
+    return [v.view(t.shape) for v, t in zip(flat.split([t.numel() for t in tensors]), tensors)]
+
+
+def _join(tensors):
+    "Copy tensors into one flat buffer and make them windows on it. -> the buffer"
+    if len(tensors) == 1 and tensors[0].is_contiguous():
+        return tensors[0].detach().view(-1)
+    flat = torch.cat([t.detach().reshape(-1) for t in tensors])
+    for t, view in zip(tensors, _views(flat, tensors)):
+        t.set_(view)
+    return flat
+
+
+# %% 09_optimizers.ipynb cell 102 #4fdb1248
+from collections import ChainMap
+
+
+class _Buffer:
+    def __init__(self, params, states, size):
+        self.params, numbers = params, _numbers(states[0])
+        flat = _join(params)
+        self.size = min(size, len(flat)) or 1
+        joined = {k: _join([s[k] for s in states]) for k in states[0] if k not in numbers}
+        self.grad = torch.empty_like(flat) if len(params) > 1 else None
+        self.grads = _views(self.grad, params) if len(params) > 1 else None
+        pieces = zip(*[t.split(self.size) for t in joined.values()]) if joined else None
+        self.blocks = [(p, numbers | dict(zip(joined, next(pieces)) if joined else {}))
+                       for p in flat.split(self.size)]
+        self.states = [ChainMap({k: s[k] for k in joined}, self.blocks[0][1]) for s in states]
+
+    def flat_grad(self):
+        "The gradients in one tensor: copied together, or the only one as it is."
+        if self.grad is None:
+            return self.params[0].grad.reshape(-1)
+        torch._foreach_copy_(self.grads, [p.grad for p in self.params])
+        return self.grad
+
+    def advance(self, calls):
+        for (p, state), grad in zip(self.blocks, self.flat_grad().split(self.size)):
+            _apply(calls, p, grad, state)
+        torch.autograd.graph.increment_version(self.params)  # autograd should know that they changed
+
+
+# %% 09_optimizers.ipynb cell 104 #75106afe
+class FlatOptimizer(Optimizer):
+    """An `Optimizer` that runs its rules over a few long tensors in place of many. Same results, much faster.
+
+    Small parameters are joined in one buffer, of which they become windows; large ones are cut into blocks that
+    fit the cache. The model is used as ever: moved, frozen, loaded, copied. Parameters that get a gradient only
+    now and then cost time, as the buffers are made anew. Chains with a `whole_tensor` rule run as in `Optimizer`.
+    """
+    block = 2**17  # numbers in a block for each CPU thread: with Adam's four tensors 2 MB, a core's share of L3
+
+    def __init__(self, params, steppers, stats=(), **hypers):
+        self._buffers = {}
+        super().__init__(params, steppers, stats, **hypers)
+
+    def _advance(self, params, calls):
+        if not _elementwise(calls):
+            return super()._advance(params, calls)
+        places, buffers = self._buffers.get(params[0], (None, []))
+        if places != _places(params):
+            buffers = self._make_buffers([p for p in params if p.grad is not None])
+            self._buffers[params[0]] = _places(params), buffers
+        for buffer in buffers:
+            buffer.advance(calls)
+
+    def _make_buffers(self, params):
+        made = []
+        for ps, states in _alike(params, [dict(self._state_of(p)) for p in params]):
+            size = self.block * torch.get_num_threads() if ps[0].device.type == 'cpu' else math.inf
+            size = min(size, sum(p.numel() for p in ps))
+            large = [([p], [s]) for p, s in zip(ps, states) if p.numel() >= size]
+            small = [(p, s) for p, s in zip(ps, states) if p.numel() < size]
+            made += [_Buffer(*pair, size) for pair in large + ([tuple(map(list, zip(*small)))] if small else [])]
+        self.state.update({p: s for buffer in made for p, s in zip(buffer.params, buffer.states)})
+        return made
+
+    def load_state_dict(self, state_dict):
+        "Go on from a `state_dict` of any kind of Optimizer."
+        super().load_state_dict(state_dict)
+        self._buffers = {}
+
+
+def _places(params):
+    "Where each parameter with a gradient lives; None for those without."
+    return [None if p.grad is None else p.data_ptr() for p in params]
+
+
+# cell hashes: bbda4c2b:6712c8f2 9b4cd273:597be970 4cd3aa1e:c9cfa594 efc2ec6a:8182b453
+#   fd643e6e:0fe4bbaf 8aa4bce5:5e63df29 c579666f:8db60887 f99fd6a2:47e35e55 e9e06046:ab4115d9
+#   7f46d715:55647aa0 405a7333:d5465e1a 423980da:3c195923 8017be33:0505dfa5 3911b73b:23030c8a
+#   8add6f77:4762b752 fbf2b90d:205e3b1c 7a1f5e43:71746215 94f66bae:06c8b487 488db989:d863452a
+#   538abae2:12baf303 4fdb1248:15d07494 75106afe:50f48b37
