@@ -1,10 +1,11 @@
-"""How long a step of our optimisers takes beside torch's, on one thread, and how many steps to a target.
+"""Our optimisers beside torch's: the time of a step on one thread, and the steps to a target.
 
     python bench/optim.py [--repeats 9] [--steps]
 
-Adam in all its versions steps the same parameters with the same gradients, in one process, in turn; a ratio is
-the median over the rounds. Before anything is timed, all are asserted to arrive at the same weights. With
---steps: steps until a small CNN has 98 % of the validation digits right, mean ± sd over 5 seeds.
+Adam in all its versions steps the same parameters with the same gradients, in one process, in turn;
+a ratio is the median over the rounds. Before anything is timed, all are asserted to arrive at the
+same weights. With --steps: steps until a small CNN has 98 % of the validation digits right, mean ± sd
+over 5 seeds.
 """
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from torch.nn.functional import cross_entropy
 from exp.nb_00 import set_seed, speed_table, table
 from exp.nb_00a import data_name, get_data
 from exp.nb_03 import DataLoader, Dataset
-from exp.nb_09 import (FlatOptimizer, ForeachOptimizer, adam_opt, adamw_opt, lamb_opt, lion_opt, muon_opt,
-                       rmsprop_opt, sgd_opt)
+from exp.nb_09 import (FlatOptimizer, ForeachOptimizer, adam_opt, adamw_opt, lamb_opt, lion_opt,
+                       muon_opt, rmsprop_opt, sgd_opt)
 
 FIRST = 'torch foreach'
 
@@ -42,7 +43,8 @@ def resnet18():
     shapes, n_in = [(64, 3, 7, 7), (64,), (64,)], 64
     for n_out in (64, 128, 256, 512):
         for block in range(2):
-            shapes += [(n_out, n_in, 3, 3), (n_out,), (n_out,), (n_out, n_out, 3, 3), (n_out,), (n_out,)]
+            shapes += [(n_out, n_in, 3, 3), (n_out,), (n_out,)]
+            shapes += [(n_out, n_out, 3, 3), (n_out,), (n_out,)]
             if block == 0 and n_in != n_out:
                 shapes += [(n_out, n_in, 1, 1), (n_out,), (n_out,)]
             n_in = n_out
@@ -51,9 +53,11 @@ def resnet18():
 
 # ---- contenders
 
-MAKERS = {FIRST: partial(torch.optim.Adam, foreach=True), 'torch loop': partial(torch.optim.Adam, foreach=False),
+MAKERS = {FIRST: partial(torch.optim.Adam, foreach=True),
+          'torch loop': partial(torch.optim.Adam, foreach=False),
           'torch fused': partial(torch.optim.Adam, fused=True), 'ours': adam_opt,
-          'ours foreach': partial(adam_opt, kind=ForeachOptimizer), 'ours flat': partial(adam_opt, kind=FlatOptimizer)}
+          'ours foreach': partial(adam_opt, kind=ForeachOptimizer),
+          'ours flat': partial(adam_opt, kind=FlatOptimizer)}
 
 
 def racers(shapes):
@@ -77,7 +81,8 @@ def racers(shapes):
 
 def compare(title, shapes, repeats, wanted=None):
     times = speed_table(racers(shapes), repeats=repeats)
-    print(f'\n{title}: {len(shapes)} tensors, {sum(torch.Size(s).numel() for s in shapes):,} numbers\n{times!r}')
+    n = sum(torch.Size(s).numel() for s in shapes)
+    print(f'\n{title}: {len(shapes)} tensors, {n:,} numbers\n{times!r}')
     text = '' if wanted is None else f' (wanted: at most {wanted})'
     print(f'  ours flat / {FIRST}: {times.ratio("ours flat"):.3f}{text}', flush=True)
 
@@ -103,20 +108,21 @@ def whole_step(repeats):
 # ---- steps to a target
 
 FAMILY = {'SGD': (sgd_opt, .2), 'momentum': (partial(sgd_opt, mom=.9), .05),
-          'Nesterov': (partial(sgd_opt, mom=.9, use_nesterov=True), .05), 'RMSProp': (rmsprop_opt, .005),
-          'Adam': (adam_opt, .01), 'AdamW': (adamw_opt, .01), 'LAMB': (lamb_opt, .02), 'Lion': (lion_opt, .002),
-          'Muon': (muon_opt, .02)}
+          'Nesterov': (partial(sgd_opt, mom=.9, use_nesterov=True), .05),
+          'RMSProp': (rmsprop_opt, .005), 'Adam': (adam_opt, .01), 'AdamW': (adamw_opt, .01),
+          'LAMB': (lamb_opt, .02), 'Lion': (lion_opt, .002), 'Muon': (muon_opt, .02)}
 
 
 def cnn():
     def conv(n_in, n_out):
-        return [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+        return [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out),
+                nn.ReLU()]
     return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), *conv(1, 8), *conv(8, 16), *conv(16, 32),
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
 
 def steps_to(make, lr, seed, train, valid, goal, most, every=25):
-    "Steps until the validation accuracy reaches `goal`, looked at every 25 steps; `most` if it never does."
+    "Steps until validation accuracy reaches `goal`, looked at every 25 steps; at most `most`."
     set_seed(seed)
     model = cnn()
     opt, n = make(model.parameters(), lr=lr, kind=FlatOptimizer), 0
@@ -139,10 +145,12 @@ def target(seeds, goal=.98, most=1000):
     x, y, xv, yv = get_data()
     mean, std = x.mean(), x.std()
     pick = torch.randperm(len(xv), generator=torch.Generator().manual_seed(0))[:1000]
-    train, valid = Dataset((x - mean) / std, y), Dataset((xv[pick] - mean) / std, yv[pick])
+    train = Dataset((x - mean) / std, y)
+    valid = Dataset((xv[pick] - mean) / std, yv[pick])
     rows = []
     for name, (make, lr) in FAMILY.items():
-        counts = torch.tensor([float(steps_to(make, lr, seed, train, valid, goal, most)) for seed in range(seeds)])
+        counts = torch.tensor([float(steps_to(make, lr, seed, train, valid, goal, most))
+                               for seed in range(seeds)])
         missed = int((counts >= most).sum())
         rows.append([name, lr, f'{counts.mean():.0f}', f'{counts.std():.0f}', missed])
         print(f'  {name}: {counts.tolist()}', flush=True)

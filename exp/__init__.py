@@ -55,10 +55,12 @@ nb_09    Optimisers from small rules
          TensorList, ForeachOptimizer, FlatOptimizer
 nb_09b   A complete Learner
          split_at, check_groups, spread, activation_for, FullLearner
+nb_09c   A progress bar, and a log that survives
+         ProgressCallback, read_jsonl, JsonlLogger
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:e623b87c9989c209 head:f21d9509
+# notebook2script 1 sha256:ca4cbdca1e4b419e head:4a2847bb
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -178,5 +180,10 @@ CHAPTERS = {
         'title': 'A complete Learner',
         'notebook': '09b_learner.ipynb',
         'names': ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner'],
+    },
+    'nb_09c': {
+        'title': 'A progress bar, and a log that survives',
+        'notebook': '09c_add_progress_bar.ipynb',
+        'names': ['ProgressCallback', 'read_jsonl', 'JsonlLogger'],
     },
 }

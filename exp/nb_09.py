@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:d6877d14173cb4fa head:b13b5310
+# notebook2script 1 sha256:03a15dc678448118 head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -12,7 +12,7 @@ __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum'
            'FlatOptimizer']
 
 
-# %% 09_optimizers.ipynb cell 8 #bbda4c2b
+# %% 09_optimizers.ipynb cell 8 #c854badb
 import inspect
 
 import torch
@@ -21,8 +21,8 @@ import torch
 def hypers_of(rule):
     """The hyper-parameters of a rule, its keyword-only arguments. -> dict name: default
 
-    The default is `inspect.Parameter.empty` where there is none. Raises TypeError for a rule that takes
-    `**kwargs`, as it would swallow a misspelt name.
+    The default is `inspect.Parameter.empty` where there is none. Raises TypeError for a rule that
+    takes `**kwargs`, as it would swallow a misspelt name.
     """
     params = inspect.signature(rule).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in params):
@@ -31,14 +31,14 @@ def hypers_of(rule):
     return {p.name: p.default for p in params if p.kind is p.KEYWORD_ONLY}
 
 
-# %% 09_optimizers.ipynb cell 11 #9b4cd273
+# %% 09_optimizers.ipynb cell 11 #1ff83fdd
 def sgd_step(p, grad, state, *, lr):
     "Take the step: p ← p − lr·g. Ends most chains."
     p.add_(grad, alpha=-lr)
 
 
 def weight_decay(p, grad, state, *, lr, wd=0.):
-    "Decoupled decay: p ← p − lr·wd·p, whatever the gradient. Loshchilov & Hutter 2017, arXiv 1711.05101."
+    "Decoupled decay: p ← p − lr·wd·p, whatever g. Loshchilov & Hutter 2017, arXiv 1711.05101."
     if wd:
         p.mul_(1 - lr * wd)
 
@@ -48,12 +48,13 @@ def l2_reg(p, grad, state, *, wd=0.):
     return grad.add(p, alpha=wd) if wd else None
 
 
-# %% 09_optimizers.ipynb cell 18 #4cd3aa1e
+# %% 09_optimizers.ipynb cell 18 #8d43c929
 def stat(**init):
     """Decorator that gives a rule a memory: what it keeps for each parameter, and how that starts.
 
-    init: name = function of the parameter, such as `grad_avg=torch.zeros_like`; the rule finds the current
-    value in its `state` under that name. A memory is a number, or a tensor of the parameter's shape.
+    init: name = function of the parameter, such as `grad_avg=torch.zeros_like`; the rule finds the
+    current value in its `state` under that name. A memory is a number, or a tensor of the
+    parameter's shape.
     """
     def remember(rule):
         rule.init = init
@@ -86,7 +87,7 @@ def rms_direction(p, grad, state, *, eps):
     return grad.div(state['sqr_avg'].sqrt().add_(eps))
 
 
-# %% 09_optimizers.ipynb cell 28 #8aa4bce5
+# %% 09_optimizers.ipynb cell 28 #69e04891
 @stat(grad_avg=torch.zeros_like)
 def average_grad(p, grad, state, *, mom):
     "Average of gradients: m ← mom·m + (1 − mom)·g."
@@ -100,7 +101,7 @@ def count_steps(p, grad, state):
 
 
 def adam_direction(p, grad, state, *, mom, sqr_mom, eps):
-    "Adam: g ← m̂ / (√v̂ + eps), debiased. Needs the three stats. Kingma & Ba 2014, arXiv 1412.6980."
+    "Adam: g ← m̂ / (√v̂ + eps), debiased, from three stats. Kingma & Ba 2014, arXiv 1412.6980."
     t = state['step']
     rms = state['sqr_avg'].sqrt().div_((1 - sqr_mom**t)**.5).add_(eps)
     return state['grad_avg'].div(1 - mom**t).div_(rms)
@@ -114,7 +115,7 @@ def adam_step(p, grad, state, *, lr, mom, sqr_mom, eps):
     p.addcdiv_(state['grad_avg'], rms, value=-lr * c / (1 - mom**state['step']))
 
 
-# %% 09_optimizers.ipynb cell 42 #f99fd6a2
+# %% 09_optimizers.ipynb cell 42 #5b845c0b
 import difflib
 import math
 
@@ -131,24 +132,30 @@ def _known_hypers(rules):
     return found
 
 
-_ELSEWHERE = {'weight_decay': 'wd', 'momentum': 'mom', 'betas': 'mom and sqr_mom', 'alpha': 'sqr_mom',
-              'learning_rate': 'lr'}  # what torch and others call it
+_ELSEWHERE = {'weight_decay': 'wd', 'momentum': 'mom', 'alpha': 'sqr_mom', 'learning_rate': 'lr',
+              'betas': 'mom and sqr_mom'}  # what torch and others call it
 
 
 def _complete(known, hypers):
-    "The hyper-parameters of a group, defaults included; refuses unknown, missing and senseless ones."
+    "A group's hyper-parameters, defaults included; refuses unknown, missing and senseless ones."
     for k in hypers:
         if k not in known:
-            close = [_ELSEWHERE.get(k)] if k in _ELSEWHERE else difflib.get_close_matches(k, known, 1)
+            close = [_ELSEWHERE[k]] if k in _ELSEWHERE else difflib.get_close_matches(k, known, 1)
             hint = f'did you mean {close[0]!r}? ' if close else ''
-            raise TypeError(f'unknown hyper-parameter {k!r}; {hint}this optimiser has {", ".join(known)}')
+            raise TypeError(f'unknown hyper-parameter {k!r}; {hint}'
+                            f'this optimiser has {", ".join(known)}')
     values = {**known, **hypers}
     for k, v in values.items():
         if v is inspect.Parameter.empty:
             raise TypeError(f'the hyper-parameter {k!r} is missing')
         if not 0 <= v < (1 if k in ('mom', 'sqr_mom') else math.inf):
-            raise ValueError(f'{k}={v}: must not be negative' + (', and below 1' if 'mom' in k else ''))
+            raise ValueError(f'{k}={v}: must not be negative'
+                             + (', and must be below 1' if 'mom' in k else ''))
     return values
+
+
+def _own_hypers(group):
+    return {k: v for k, v in group.items() if k != 'params'}
 
 
 def _check_params(params, present):
@@ -184,10 +191,12 @@ def _always(p):
     return True
 
 
-# %% 09_optimizers.ipynb cell 45 #7f46d715
+# %% 09_optimizers.ipynb cell 45 #7640d58c
 class _Groups:
     def __init__(self, params, steppers, stats=(), **hypers):
-        by = steppers if isinstance(steppers, RulesBy) else RulesBy(_always, [*stats, *steppers], [])
+        by = steppers
+        if not isinstance(by, RulesBy):
+            by = RulesBy(_always, [*stats, *steppers], [])
         rules = [*by.rules, *by.others]
         self._rules_by, self._known = by, _known_hypers(by.rules) | _known_hypers(by.others)
         self._names = {rule: tuple(hypers_of(rule)) for rule in rules}
@@ -198,11 +207,11 @@ class _Groups:
             self.add_param_group(group)
 
     def add_param_group(self, group):
-        "Add a dict with `'params'` (tensors) and hyper-parameters of its own; others are the optimiser's."
+        "Add a dict with `'params'` and hyper-parameters of its own; others are the optimiser's."
         params = group['params']
         params = [params] if isinstance(params, torch.Tensor) else list(params)
         _check_params(params, set(self._params()))
-        hypers = {**self._given, **{k: v for k, v in group.items() if k != 'params'}}
+        hypers = {**self._given, **_own_hypers(group)}
         self.param_groups.append({'params': params, **_complete(self._known, hypers)})
         bunches = {}
         for p in params:
@@ -214,10 +223,10 @@ class _Groups:
         return [p for group in self.param_groups for p in group['params']]
 
 
-# %% 09_optimizers.ipynb cell 47 #405a7333
+# %% 09_optimizers.ipynb cell 47 #cf4a081b
 class _Saves(_Groups):
     def state_dict(self):
-        "Groups and states, with the parameters as numbers: what `load_state_dict` and `torch.save` take."
+        "Groups and states, with parameters as numbers, for `load_state_dict` and `torch.save`."
         params = self._params()
         number = {p: i for i, p in enumerate(params)}
         groups = [{**g, 'params': [number[p] for p in g['params']]} for g in self.param_groups]
@@ -225,11 +234,11 @@ class _Saves(_Groups):
         return {'state': state, 'param_groups': groups}
 
     def load_state_dict(self, state_dict):
-        "Go on from a `state_dict`, copied. Raises ValueError when groups, shapes or memories do not fit."
+        "Go on from a copy of a `state_dict`. Raises ValueError for other groups, shapes, memories."
         groups, params = state_dict['param_groups'], self._params()
         if [len(g['params']) for g in groups] != [len(g['params']) for g in self.param_groups]:
             raise ValueError('the saved optimiser has other parameter groups than this one')
-        hypers = [_complete(self._known, {k: v for k, v in g.items() if k != 'params'}) for g in groups]
+        hypers = [_complete(self._known, _own_hypers(g)) for g in groups]
         self.state = {params[int(i)]: self._fitting(params[int(i)], saved)
                       for i, saved in state_dict['state'].items()}
         for group, values in zip(self.param_groups, hypers):
@@ -249,22 +258,23 @@ class _Saves(_Groups):
                 for k, start in getattr(rule, 'init', {}).items()}
 
 
-# %% 09_optimizers.ipynb cell 49 #423980da
+# %% 09_optimizers.ipynb cell 49 #f49ffff5
 class Optimizer(_Saves):
-    """Runs a chain of rules over parameters: `Optimizer(params, [momentum, sgd_step], lr=.1, mom=.9)`.
+    """Runs a chain of rules: `Optimizer(params, [momentum, sgd_step], lr=.1, mom=.9)`.
 
-    params: tensors, or dicts with 'params' and hyper-parameters of their own (as in torch.optim) · steppers:
-    the rules in order, each `rule(p, grad, state, *, …)`; or a `RulesBy` · stats: rules that come
-    before them · hypers: a value for every hyper-parameter the rules name and have no default for.
-    `param_groups` is a list of dicts, `state` maps a parameter to what is kept for it. Raises TypeError for
-    unknown or missing hyper-parameters, ValueError for senseless values and parameters.
+    params: tensors, or dicts with 'params' and hyper-parameters of their own (as in torch.optim) ·
+    steppers: the rules in order, each `rule(p, grad, state, *, …)`; or a `RulesBy` · stats: rules
+    that come before them · hypers: a value for every hyper-parameter that the rules name and have
+    no default for. `param_groups` is a list of dicts, `state` maps a parameter to what is kept for
+    it. Raises TypeError for unknown or missing hyper-parameters, ValueError for senseless values
+    and parameters.
     """
     @torch.no_grad()
     def step(self):
         "Move every parameter that has a gradient."
         for group, bunches in zip(self.param_groups, self._bunches):
             if len(group) != len(self._known) + 1:
-                _complete(self._known, {k: v for k, v in group.items() if k != 'params'})
+                _complete(self._known, _own_hypers(group))
             for rules, params in bunches:
                 self._advance(params, [(r, {k: group[k] for k in self._names[r]}) for r in rules])
 
@@ -291,22 +301,24 @@ def _apply(calls, p, grad, state):
         grad = grad if direction is None else direction
 
 
-# %% 09_optimizers.ipynb cell 55 #8017be33
+# %% 09_optimizers.ipynb cell 55 #31e56ef2
 def sgd_opt(params, lr=.1, mom=0., wd=0., use_nesterov=False, kind=Optimizer):
-    """SGD, with momentum `mom` (Nesterov's with `use_nesterov`) and L2 penalty `wd`; as torch.optim.SGD.
+    """SGD, with momentum `mom` (or Nesterov's) and L2 penalty `wd`; as torch.optim.SGD.
 
-    params, and the errors: see `Optimizer` · kind: `Optimizer`, `ForeachOptimizer` or `FlatOptimizer`.
+    params, errors: see `Optimizer` · kind: `Optimizer`, `ForeachOptimizer` or `FlatOptimizer`.
     """
     if use_nesterov and not mom:
         raise ValueError('sgd_opt: Nesterov momentum needs a momentum, mom=.9 for example')
     if not mom:
         return kind(params, [l2_reg, sgd_step], lr=lr, wd=wd)
-    return kind(params, [l2_reg, nesterov if use_nesterov else momentum, sgd_step], lr=lr, mom=mom, wd=wd)
+    ball = nesterov if use_nesterov else momentum
+    return kind(params, [l2_reg, ball, sgd_step], lr=lr, mom=mom, wd=wd)
 
 
 def rmsprop_opt(params, lr=.01, sqr_mom=.99, eps=1e-8, mom=0., wd=0., kind=Optimizer):
-    "RMSProp with L2 penalty and, if `mom` > 0, momentum on the divided gradient; as torch.optim.RMSprop."
-    rules, hypers = [l2_reg, average_sqr_grad, rms_direction], dict(lr=lr, sqr_mom=sqr_mom, eps=eps, wd=wd)
+    "RMSProp with L2 penalty; momentum, if any, on the divided gradient; as torch.optim.RMSprop."
+    rules = [l2_reg, average_sqr_grad, rms_direction]
+    hypers = dict(lr=lr, sqr_mom=sqr_mom, eps=eps, wd=wd)
     if mom:
         rules, hypers = [*rules, momentum], {**hypers, 'mom': mom}
     return kind(params, [*rules, sgd_step], **hypers)
@@ -325,9 +337,9 @@ def adamw_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=.01, kind=Opti
 _ADAM = [count_steps, average_grad, average_sqr_grad, adam_step]
 
 
-# %% 09_optimizers.ipynb cell 62 #3911b73b
+# %% 09_optimizers.ipynb cell 62 #31b7c926
 def whole_tensor(rule):
-    "Decorator for a rule that must see each tensor whole and in shape (a norm, a matrix), not in pieces."
+    "Decorator for a rule that must see each tensor whole and in shape (a norm, a matrix)."
     rule.elementwise = False
     return rule
 
@@ -346,27 +358,32 @@ def lamb_opt(params, lr=.002, mom=.9, sqr_mom=.99, eps=1e-5, wd=0., kind=Optimiz
     return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 65 #8add6f77
+# %% 09_optimizers.ipynb cell 65 #64268c49
 @stat(grad_avg=torch.zeros_like)
 def lion_direction(p, grad, state, *, mom, sqr_mom):
-    "g ← sign(mom·m + (1 − mom)·g), then m ← sqr_mom·m + (1 − sqr_mom)·g. Chen et al. 2023, arXiv 2302.06675."
+    """g ← sign(mom·m + (1 − mom)·g), then m ← sqr_mom·m + (1 − sqr_mom)·g.
+
+    Source: Chen et al. 2023, arXiv 2302.06675, algorithm 2.
+    """
     direction = state['grad_avg'].lerp(grad, 1 - mom).sign_()
     state['grad_avg'].lerp_(grad, 1 - sqr_mom)
     return direction
 
 
 def lion_opt(params, lr=1e-4, mom=.9, sqr_mom=.99, wd=0., kind=Optimizer):
-    "Lion with decoupled decay; mom and sqr_mom are its β₁ and β₂. It wants a smaller lr than Adam's."
-    return kind(params, [weight_decay, lion_direction, sgd_step], lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
+    "Lion with decoupled decay; mom and sqr_mom are its β₁ and β₂. It wants a smaller lr than Adam."
+    rules = [weight_decay, lion_direction, sgd_step]
+    return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 71 #fbf2b90d
+# %% 09_optimizers.ipynb cell 71 #e0737335
 def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
-    """Make the singular values of a matrix about 1 (.7 to 1.2): X = U S Vᵀ -> about U Vᵀ, of the same shape.
+    """Make the singular values of a matrix about 1 (.7 to 1.2): U S Vᵀ -> about U Vᵀ, same shape.
 
-    dtype: that of the computation and the result. Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    n_steps: rounds of the polynomial · dtype: that of the computation and of the result. Source:
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315  # chosen there for the steepest slope at 0 that stays in bounds
+    a, b, c = 3.4445, -4.7750, 2.0315  # chosen there: steepest at 0 while staying in bounds
     tall = x.shape[0] > x.shape[1]
     y = (x.T if tall else x).to(dtype)
     y = y / y.norm().clamp(min=1e-7)
@@ -376,16 +393,16 @@ def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
     return y.T if tall else y
 
 
-# %% 09_optimizers.ipynb cell 76 #7a1f5e43
+# %% 09_optimizers.ipynb cell 76 #2e253fc4
 @stat(grad_avg=torch.zeros_like)
 def nesterov_average(p, grad, state, *, mom):
-    "m ← mom·m + (1 − mom)·g; the direction is (1 − mom)·g + mom·m. Nesterov's momentum as an average."
+    "Nesterov as an average: m ← mom·m + (1 − mom)·g; the direction is (1 − mom)·g + mom·m."
     return grad.lerp(state['grad_avg'].lerp_(grad, 1 - mom), mom)
 
 
 @whole_tensor
 def orthogonal_direction(p, grad, state, *, rms=.2):
-    "g ← U Vᵀ of g as a matrix, scaled to a root mean square of `rms`. Liu et al. 2025, arXiv 2502.16982."
+    "g ← U Vᵀ of g as a matrix, scaled to an RMS of `rms`. Liu et al. 2025, arXiv 2502.16982."
     matrix = grad.flatten(1)
     scale = rms * max(matrix.shape)**.5
     return newton_schulz(matrix).to(p.dtype).mul(scale).view_as(p)
@@ -395,23 +412,24 @@ def _is_matrix(p):
     return p.dim() >= 2
 
 
-def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, where=_is_matrix, kind=Optimizer):
-    """Muon for matrices, AdamW for everything else, with one lr; as torch.optim.Muon ('match_rms_adamw').
+def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, where=_is_matrix,
+             kind=Optimizer):
+    """Muon for matrices, as torch's with 'match_rms_adamw'; AdamW for the rest; one lr for both.
 
-    where: function of a parameter: is it for Muon? By default all of two or more axes; many leave embeddings
-    and the last layer to AdamW. mom, wd, lr serve both chains, sqr_mom and eps AdamW's.
+    where: function of a parameter: is it for Muon? By default all of two or more axes; many leave
+    embeddings and the last layer to AdamW. mom and wd serve both chains, sqr_mom and eps AdamW's.
     """
     muon = [weight_decay, nesterov_average, orthogonal_direction, sgd_step]
     rules = RulesBy(where, muon, [weight_decay, *_ADAM])
     return kind(params, rules, lr=lr, mom=mom, wd=wd, rms=rms, sqr_mom=sqr_mom, eps=eps)
 
 
-# %% 09_optimizers.ipynb cell 93 #94f66bae
+# %% 09_optimizers.ipynb cell 93 #6bbb6b5a
 class TensorList(list):
-    """A list of tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over them all.
+    """Tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over all of them.
 
-    Other tensors among the arguments are TensorLists of the same length; results are TensorLists. Raises
-    AttributeError for a method of which torch has no `_foreach_` version.
+    Other tensors among the arguments are TensorLists of the same length; results are TensorLists.
+    Raises AttributeError for a method of which torch has no `_foreach_` version.
     """
     def __getattr__(self, name):
         op = getattr(torch, f'_foreach_{name}', None)
@@ -424,7 +442,7 @@ class TensorList(list):
         return method
 
 
-# %% 09_optimizers.ipynb cell 96 #488db989
+# %% 09_optimizers.ipynb cell 96 #8e4b2338
 def _numbers(state):
     "What a state holds that is no tensor: its step count."
     return {k: v for k, v in state.items() if isinstance(v, (int, float))}
@@ -445,14 +463,15 @@ def _alike(params, states):
 
 
 class ForeachOptimizer(Optimizer):
-    "An `Optimizer` that hands all parameters to each rule in one call, as a `TensorList`. Same results."
+    "An `Optimizer` that hands all parameters to a rule at once, as a `TensorList`; same results."
     def _advance(self, params, calls):
         if not _elementwise(calls):
             return super()._advance(params, calls)
         active = [p for p in params if p.grad is not None]
         for ps, states in _alike(active, [self._state_of(p) for p in active]):
             numbers = _numbers(states[0])
-            merged = {k: TensorList([s[k] for s in states]) for k in states[0] if k not in numbers} | numbers
+            lists = {k: TensorList([s[k] for s in states]) for k in states[0] if k not in numbers}
+            merged = lists | numbers
             _apply(calls, TensorList(ps), TensorList([p.grad for p in ps]), merged)
             for state in states:
                 state.update({k: merged[k] for k in numbers})
@@ -474,7 +493,7 @@ def _join(tensors):
     return flat
 
 
-# %% 09_optimizers.ipynb cell 102 #4fdb1248
+# %% 09_optimizers.ipynb cell 102 #c1026c30
 from collections import ChainMap
 
 
@@ -501,18 +520,19 @@ class _Buffer:
     def advance(self, calls):
         for (p, state), grad in zip(self.blocks, self.flat_grad().split(self.size)):
             _apply(calls, p, grad, state)
-        torch.autograd.graph.increment_version(self.params)  # autograd should know that they changed
+        torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
 
-# %% 09_optimizers.ipynb cell 104 #75106afe
+# %% 09_optimizers.ipynb cell 104 #80ecd994
 class FlatOptimizer(Optimizer):
-    """An `Optimizer` that runs its rules over a few long tensors in place of many. Same results, much faster.
+    """An `Optimizer` that runs over few long tensors in place of many; same results, faster.
 
-    Small parameters are joined in one buffer, of which they become windows; large ones are cut into blocks that
-    fit the cache. The model is used as ever: moved, frozen, loaded, copied. Parameters that get a gradient only
-    now and then cost time, as the buffers are made anew. Chains with a `whole_tensor` rule run as in `Optimizer`.
+    Small parameters are joined in one buffer, of which they become windows; large ones are cut into
+    blocks that fit the cache. The model is used as ever: moved, frozen, loaded, copied. Parameters
+    that get a gradient only now and then cost time, as the buffers are made anew. Chains with a
+    `whole_tensor` rule run as in `Optimizer`.
     """
-    block = 2**17  # numbers in a block for each CPU thread: with Adam's four tensors 2 MB, a core's share of L3
+    block = 2**17  # numbers in a block, for each CPU thread: with Adam's four tensors 2 MB of cache
 
     def __init__(self, params, steppers, stats=(), **hypers):
         self._buffers = {}
@@ -535,7 +555,8 @@ class FlatOptimizer(Optimizer):
             size = min(size, sum(p.numel() for p in ps))
             large = [([p], [s]) for p, s in zip(ps, states) if p.numel() >= size]
             small = [(p, s) for p, s in zip(ps, states) if p.numel() < size]
-            made += [_Buffer(*pair, size) for pair in large + ([tuple(map(list, zip(*small)))] if small else [])]
+            joined = [tuple(map(list, zip(*small)))] if small else []
+            made += [_Buffer(*pair, size) for pair in large + joined]
         self.state.update({p: s for buffer in made for p, s in zip(buffer.params, buffer.states)})
         return made
 
@@ -550,8 +571,8 @@ def _places(params):
     return [None if p.grad is None else p.data_ptr() for p in params]
 
 
-# cell hashes: bbda4c2b:6712c8f2 9b4cd273:597be970 4cd3aa1e:c9cfa594 efc2ec6a:8182b453
-#   fd643e6e:0fe4bbaf 8aa4bce5:5e63df29 c579666f:8db60887 f99fd6a2:47e35e55 e9e06046:ab4115d9
-#   7f46d715:55647aa0 405a7333:d5465e1a 423980da:3c195923 8017be33:0505dfa5 3911b73b:23030c8a
-#   8add6f77:4762b752 fbf2b90d:205e3b1c 7a1f5e43:71746215 94f66bae:06c8b487 488db989:d863452a
-#   538abae2:12baf303 4fdb1248:15d07494 75106afe:50f48b37
+# cell hashes: c854badb:e2cafdca 1ff83fdd:9319e29a 8d43c929:824cfc8e efc2ec6a:8182b453
+#   fd643e6e:0fe4bbaf 69e04891:8609a575 c579666f:8db60887 5b845c0b:13ee197b e9e06046:ab4115d9
+#   7640d58c:f19e0c23 cf4a081b:edb42df0 f49ffff5:5d030bed 31e56ef2:639424f4 31b7c926:0f5c4e1f
+#   64268c49:15d04e38 e0737335:bfecea1a 2e253fc4:3d678d6a 6bbb6b5a:e3cae64b 8e4b2338:17716381
+#   538abae2:12baf303 c1026c30:a51c1a7a 80ecd994:d628edcd

@@ -3,21 +3,22 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:718f9b60586a5bd9 head:e64aa017
+# notebook2script 1 sha256:3b08d54080ed13e2 head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
-# %% 09b_learner.ipynb cell 8 #1acdb454
+# %% 09b_learner.ipynb cell 8 #8ed2aada
 import torch
 
 from exp.nb_04 import Callback, CancelBatch, CancelEpoch, CancelFit, Learner, Metrics
 
 
 def split_at(*names):
-    """A splitter that begins a new group at each of the layers named, in the model's order. -> function
+    """A splitter that begins a new group at each layer named, in the model's order. -> function
 
-    names: as in `model.named_modules()`, such as '2' or 'body.layer4'. What comes before the first is a group
-    of its own. The splitter raises ValueError for a name without parameters, or names out of order.
+    names: as in `model.named_modules()`, such as '2' or 'body.layer4'. What comes before the first
+    is a group of its own. The splitter raises ValueError for a name without parameters, or names
+    out of order.
     """
     def split(model):
         groups, left = [[]], list(names)
@@ -27,14 +28,14 @@ def split_at(*names):
                 groups.append([])
             groups[-1].append(p)
         if left or not groups[0]:
-            raise ValueError(f'split_at: no group begins at {left[0] if left else names[0]!r}; it must be a layer '
-                             'with parameters, after the one named before it, and not the first')
+            raise ValueError(f'split_at: no group begins at {(left or names)[0]!r}; that must be a '
+                             'layer with parameters, after those named before, and not the first')
         return groups
     return split
 
 
 def check_groups(model, groups):
-    "Lists of parameters, if every parameter of the model is in exactly one of them; else ValueError."
+    "The groups as lists, if each parameter of the model is in exactly one; else ValueError."
     groups = [list(group) for group in groups]
     names = {p: name for name, p in model.named_parameters()}
     given = [p for group in groups for p in group]
@@ -42,17 +43,18 @@ def check_groups(model, groups):
     if missing:
         raise ValueError(f'the splitter leaves out {", ".join(missing[:3])}'
                          + (f' and {len(missing) - 3} more' if len(missing) > 3 else ''))
-    if len(given) > len(set(given)) or len(given) > len(names) or not all(groups):
-        raise ValueError('the splitter gives a parameter twice, one of another model, or an empty group')
+    if len(given) > len(names) or not all(groups):
+        raise ValueError('the splitter gives a parameter twice, one of another model, or an empty '
+                         'group')
     return groups
 
 
-# %% 09b_learner.ipynb cell 11 #1d1b9b13
+# %% 09b_learner.ipynb cell 11 #fb79d6c7
 def spread(lr, n):
-    """One learning rate for each of `n` groups, from a number, a list, or a slice. -> list of n floats
+    """A learning rate for each of `n` groups, from a number, a list, or a slice. -> list of floats
 
     slice(a, b): geometric from a to b · slice(b): b for the last group, b/10 for all before. Raises
-    ValueError for a list of another length and for rates that are not positive, TypeError for a step.
+    ValueError for a list of another length and for negative rates, TypeError for a step.
     """
     if isinstance(lr, slice):
         if lr.step is not None or lr.stop is None:
@@ -62,7 +64,8 @@ def spread(lr, n):
         elif min(lr.start, lr.stop) <= 0:
             raise ValueError(f'rates: both ends of {lr} must be positive')
         else:
-            rates = [lr.start * (lr.stop / lr.start)**(i / max(n - 1, 1)) for i in range(n - 1)] + [lr.stop]
+            ratio = lr.stop / lr.start
+            rates = [lr.start * ratio**(i / (n - 1)) for i in range(n - 1)] + [lr.stop]
     else:
         rates = list(lr) if isinstance(lr, (list, tuple)) else [lr] * n
     if len(rates) != n:
@@ -72,12 +75,13 @@ def spread(lr, n):
     return [float(rate) for rate in rates]
 
 
-# %% 09b_learner.ipynb cell 14 #72e2d2e6
+# %% 09b_learner.ipynb cell 14 #75ee7373
 class _Grouped(Learner):
     def groups(self):
         "The parameters in the splitter's groups -> list of lists of tensors"
-        whole = [list(self.model.parameters())]
-        return whole if self.splitter is None else check_groups(self.model, self.splitter(self.model))
+        if self.splitter is None:
+            return [list(self.model.parameters())]
+        return check_groups(self.model, self.splitter(self.model))
 
     def make_opt(self):
         "A fresh optimiser over the groups, at the learner's own rates. -> the optimiser"
@@ -86,7 +90,8 @@ class _Grouped(Learner):
         if len(groups) == 1:
             self.opt = self.opt_func(groups[0], lr=rates[0])
         else:
-            self.opt = self.opt_func([{'params': g, 'lr': r} for g, r in zip(groups, rates)], lr=rates[-1])
+            dicts = [{'params': g, 'lr': rate} for g, rate in zip(groups, rates)]
+            self.opt = self.opt_func(dicts, lr=rates[-1])
         return self.opt
 
     def fit(self, n_epochs, lr=None, cbs=()):
@@ -101,8 +106,8 @@ class _Grouped(Learner):
         groups = self.groups()
         n = n + len(groups) if n < 0 else n
         if not 0 <= n < len(groups):
-            raise ValueError(f'freeze_to: there are {len(groups)} groups, 0 to {len(groups) - 1}; at least '
-                             'the last must be free to learn')
+            raise ValueError(f'freeze_to: there are {len(groups)} groups, 0 to {len(groups) - 1}; '
+                             'at least the last must be free to learn')
         for i, group in enumerate(groups):
             for p in group:
                 p.requires_grad_(i >= n)
@@ -117,7 +122,7 @@ class _Grouped(Learner):
         return self.freeze_to(0)
 
 
-# %% 09b_learner.ipynb cell 16 #2b6f3ac3
+# %% 09b_learner.ipynb cell 16 #9ac556e9
 from exp.nb_05 import ParamScheduler, combine_scheds, one_cycle, sched_cos
 
 
@@ -127,12 +132,13 @@ def _together(scheds):
 
 
 class _Cycles(_Grouped):
-    def fit_one_cycle(self, n_epochs, lr=None, pct_start=.25, div=25., div_final=1e5, moms=(.95, .85, .95),
-                      cbs=()):
+    def fit_one_cycle(self, n_epochs, lr=None, pct_start=.25, div=25., div_final=1e5,
+                      moms=(.95, .85, .95), cbs=()):
         """Fit with the one-cycle schedule of the rate, and the opposite one of the momentum.
 
-        lr: the highest rates, see `spread` · pct_start, div, div_final: see `one_cycle` · moms: momentum at
-        the start, at the top, at the end; None leaves it, as do optimisers without a `mom`.
+        lr: the highest rates, see `spread` · pct_start, div, div_final: see `one_cycle` · moms:
+        momentum at the start, the top and the end; None leaves it. Optimisers without a `mom`
+        are left alone.
         Source: Smith 2018, arXiv 1803.09820; the defaults are fastai's.
         """
         opt = self.opt or self.make_opt()
@@ -146,7 +152,7 @@ class _Cycles(_Grouped):
         self.fit(n_epochs, rates, [*cbs, ParamScheduler(**found)])
 
 
-# %% 09b_learner.ipynb cell 20 #b198c17a
+# %% 09b_learner.ipynb cell 20 #e6acbf91
 from torch.nn import functional as F
 
 from exp.nb_02d import cross_entropy as _our_cross_entropy
@@ -156,7 +162,7 @@ _SIGMOID = (F.binary_cross_entropy_with_logits, torch.nn.BCEWithLogitsLoss)
 
 
 def activation_for(loss_func):
-    "What turns a model's scores into probabilities, given its loss: a function; the identity if unknown."
+    "The function that makes probabilities of scores, given a loss; the identity if unknown."
     if loss_func in _SOFTMAX or type(loss_func) in _SOFTMAX:
         return lambda scores: scores.softmax(1)
     if loss_func in _SIGMOID or type(loss_func) in _SIGMOID:
@@ -178,17 +184,18 @@ class _Gather(Callback):
         raise CancelBatch
 
 
-# %% 09b_learner.ipynb cell 23 #c3b83309
+# %% 09b_learner.ipynb cell 23 #e6fd462e
 class _Predicts(_Cycles):
     def _pass(self, dl, cbs):
-        "One pass over `dl` without training, with the callbacks that take part in the work, and `cbs`."
+        "A pass over `dl` without training, with `cbs` and the callbacks that do part of the work."
         was_training = self.model.training
         self.opt = self.opt or self.make_opt()
         self._listen([cb for cb in self.cbs if cb.in_search] + cbs)
         self.n_epochs, self.epoch, self.batch, self.n_batches, self.metrics = 1, 0, 0, len(dl), {}
         try:
             self._announce('before_fit')
-            self._stage('before_epoch', lambda: self._do_loader(dl, training=False), 'after_epoch', CancelEpoch)
+            self._stage('before_epoch', lambda: self._do_loader(dl, training=False), 'after_epoch',
+                        CancelEpoch)
         finally:
             self._announce('after_fit')
             self.model.train(was_training)
@@ -196,13 +203,14 @@ class _Predicts(_Cycles):
     def get_preds(self, dl=None, act=None):
         """Predictions for every sample of a loader, in its order. -> (preds, targs), on the CPU
 
-        dl: batches (xb, yb), by default the validation loader · act: function of the scores; by default what
-        belongs to the loss, see `activation_for`. Raises ValueError for a loader that shuffles or is empty.
+        dl: batches (xb, yb), by default the validation loader · act: function of the scores; by
+        default what belongs to the loss, see `activation_for`. Raises ValueError for a loader that
+        shuffles or is empty.
         """
         dl = self.dls.valid if dl is None else dl
         if getattr(getattr(dl, 'sampler', None), 'shuffle', False):
-            raise ValueError('get_preds: this loader shuffles, and no one could tell which prediction is '
-                             'whose; make one with shuffle=False')
+            raise ValueError('get_preds: this loader shuffles, and no one could tell which '
+                             'prediction is whose; make one with shuffle=False')
         gather = _Gather()
         self._pass(dl, [gather])
         if not gather.preds:
@@ -211,7 +219,7 @@ class _Predicts(_Cycles):
         return (act or activation_for(self.loss_func))(torch.cat(gather.preds)), targs
 
     def validate(self, *funcs, dl=None):
-        "Loss and metrics over a loader (default: validation). -> dict with valid_loss and a value per function"
+        "Loss and metrics over a loader (default: validation). -> dict: valid_loss and the others"
         self._pass(self.dls.valid if dl is None else dl, [Metrics(*funcs)])
         return dict(self.metrics)
 
@@ -222,20 +230,20 @@ class _Predicts(_Cycles):
         return (best if self.vocab is None else self.vocab[best]), probs
 
 
-# %% 09b_learner.ipynb cell 25 #57a1ea0f
+# %% 09b_learner.ipynb cell 25 #32ecd222
 from exp.nb_05b import save_atomically
 
 
 class _Keeps(_Predicts):
     def state_dict(self, with_opt=True):
-        "Everything that the next fit or prediction depends on, as tensors, numbers and lists. -> dict"
+        "All that the next fit or prediction depends on, as tensors, numbers and lists. -> dict"
         frozen = [name for name, p in self.model.named_parameters() if not p.requires_grad]
         opt = (self.opt or self.make_opt()).state_dict() if with_opt else None
         return dict(model=self.model.state_dict(), opt=opt, n_steps=self.n_steps, frozen=frozen,
                     vocab=self.vocab)
 
     def load_state_dict(self, state):
-        "Go on from a `state_dict`; without an optimiser in it, a fresh one is made at the next fit."
+        "Go on from a `state_dict`; if it has no optimiser, the next fit makes a fresh one."
         self.model.load_state_dict(state['model'])
         for name, p in self.model.named_parameters():
             p.requires_grad_(name not in state['frozen'])
@@ -262,25 +270,27 @@ from exp.nb_00a import show_images
 from exp.nb_09 import adamw_opt
 
 
-# %% 09b_learner.ipynb cell 28 #32218f54
+# %% 09b_learner.ipynb cell 28 #f0feaeed
 class FullLearner(_Keeps):
-    """A `Learner` with groups, freezing, one-cycle fits, predictions, saving and pictures of results.
+    """A `Learner` with groups, freezing, one-cycle fits, predictions, saving, pictures of results.
 
-    model, dls, loss_func, opt_func, lr, cbs: see `Learner`; `lr` may be a list or slice, see `spread` ·
-    splitter: function model -> groups of parameters, such as `split_at('2', '6')` (default: one group) ·
-    vocab: names of the classes, a list.
+    model, dls, loss_func, opt_func, lr, cbs: see `Learner`; `lr` may be a list or slice, see
+    `spread` · splitter: function model -> groups of parameters, such as `split_at('2', '6')`
+    (default: one group) · vocab: names of the classes, a list.
 
-        learn = FullLearner(model, dls, torch.nn.functional.cross_entropy, splitter=split_at('2', '6'))
+        loss_func = torch.nn.functional.cross_entropy
+        learn = FullLearner(model, dls, loss_func, splitter=split_at('2', '6'))
         learn.freeze().fit_one_cycle(1, 3e-3)
         learn.unfreeze().fit_one_cycle(3, slice(1e-4, 3e-3))
         preds, targs = learn.get_preds()
     """
-    def __init__(self, model, dls, loss_func, opt_func=adamw_opt, lr=1e-3, splitter=None, vocab=None, cbs=()):
+    def __init__(self, model, dls, loss_func, opt_func=adamw_opt, lr=1e-3, splitter=None,
+                 vocab=None, cbs=()):
         super().__init__(model, dls, loss_func, opt_func, lr, cbs)
         self.splitter, self.vocab = splitter, None if vocab is None else list(vocab)
 
     def show_results(self, dl=None, n=20, worst=False):
-        "Pictures with truth → prediction, wrong ones in orange; the first n, or the n worst. -> the figure"
+        "The first n pictures, or the n worst, with truth → prediction, wrong in orange. -> figure"
         dl = self.dls.valid if dl is None else dl
         probs, targs = self.get_preds(dl)
         right = probs.gather(1, targs[:, None])[:, 0]
@@ -303,5 +313,5 @@ def _draw(xs, titles, right):
     return fig
 
 
-# cell hashes: 1acdb454:35079846 1d1b9b13:bb5d5478 72e2d2e6:fb4e69d2 2b6f3ac3:34a06ed0
-#   b198c17a:b29c7909 c3b83309:22de1ca6 57a1ea0f:d206d0c8 f904b680:d129b55c 32218f54:2d3dbc1d
+# cell hashes: 8ed2aada:31278b30 fb79d6c7:b416b0c3 75ee7373:d3d25f90 9ac556e9:9cb8585b
+#   e6acbf91:7a35ca21 e6fd462e:988ea719 32ecd222:26de9bd8 f904b680:d129b55c f0feaeed:cf1d790a
