@@ -10,10 +10,11 @@ export COURSE_OFFLINE ?= 1
 # Bytecode is compiled at set-up; nothing here may switch that off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test lab bench readme lock clean
+.PHONY: help setup run test student lab bench readme lock clean
 help:
 	@echo "make run     set up, export, run the course, show the results table"
 	@echo "make test    everything that must hold: modules, tools, library, notebooks"
+	@echo "make student the course without the solutions, in student/"
 	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
 	@echo "make bench   the benchmarks; each prints ratios"
 	@echo "make readme  README.md's results table and picture anew, from results.json and the notebooks"
@@ -44,7 +45,10 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python notebook2script.py --check
 	$(BIN)/python -m pytest
-	$(BIN)/python run_notebook.py --jobs $(JOBS)
+	$(BIN)/python run_notebook.py --jobs $(JOBS) --exercises
+
+student: $(STAMP)
+	@$(BIN)/python -m coursekit.exercises student
 
 # Students may fetch the real data: the network is not switched off here.
 lab: $(STAMP)

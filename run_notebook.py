@@ -26,6 +26,9 @@ how
                     on the workers of a dask.distributed cluster; the contents travel, not paths
   --inplace         save the outputs of notebooks that pass into their files, and their claims
                     in results.json
+  --exercises       prove the exercises too: at the end each is run again with its solution cut
+                    out, and its test has to fail. In a student's copy, where the solutions are cut
+                    out already: tell for each exercise whether it is solved, and the points
 
 limits
   --timeout S       seconds for a notebook (default: 5 times its metadata "course.budget", or 600
@@ -59,13 +62,13 @@ import sys
 
 from coursekit.notebook import CourseError
 
-FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme')
+FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme', 'exercises')
 
 
 def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=None,
                  cell_timeout=None, run_timeout=None, engine=None, junit=None, json=None, html=None,
                  inplace=False, record=False, mem_limit=None, lf=False, root=None, annotations=None,
-                 readme=False, scheduler=None, show=print):
+                 readme=False, scheduler=None, exercises=False, show=print):
     """Run notebooks; the arguments are the command line's options (see the module's text).
 
     -> an `Outcome` with `.results` and `.exit_status`. Raises CourseError for a request that
@@ -78,7 +81,9 @@ def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=Non
                       number('timeout', timeout), number('cell-timeout', cell_timeout),
                       number('run-timeout', run_timeout), engine, number('mem-limit', mem_limit),
                       lf, inplace, record, text(junit), text(json), text(html), annotations,
-                      address(scheduler))
+                      address(scheduler), exercises)
+    if exercises and inplace:
+        raise CourseError('--exercises adds cells that --inplace must not save: one or the other')
     if engine not in (None, 'fork', 'kernel'):
         raise CourseError(f'--engine {engine}: there are fork and kernel')
     for tag in options.skip:

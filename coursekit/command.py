@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import results as record
+from .exercises import graded, is_copy
 from .plan import Options, Plan
 from .progress import progress_for
 from .records import BLOCKED, PASSED, SKIPPED, Result
-from .report import Story, blocked_lines, claims_table, summary, totals
+from .report import Story, blocked_lines, claims_table, exercise_table, summary, totals
 from .report_files import annotation, write_html, write_json, write_junit
 from .runner import Run
 
@@ -37,6 +38,8 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
     plan = Plan(paths, options, root)
     announce(plan, show)
     results, interrupted = carry_out(plan)
+    if options.exercises:
+        grade(plan, results)
     status = 130 if interrupted else exit_status(plan, results)
     outcome = Outcome(results, status)
     for r in results:
@@ -49,6 +52,14 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
             keep_record(plan, results, show)
     write_files(plan, outcome, show)
     return outcome
+
+
+def grade(plan: Plan, results: list[Result]):
+    "Put the exercises of students' copies into the results."
+    for r in results:
+        notebook = plan.items[r.notebook].notebook
+        if notebook is not None and is_copy(notebook):
+            r.exercises = graded(notebook, r)
 
 
 def went_wrong(result: Result) -> bool:
@@ -119,7 +130,7 @@ def in_fresh_loop(main):
 
 def exit_status(plan: Plan, results: list[Result]) -> int:
     "0 if nothing went wrong and something ran, or if all that could have run is up to date."
-    if not all(r.ok for r in results):
+    if not all(r.ok and all(e['passed'] for e in r.exercises) for r in results):
         return 1
     if any(r.outcome == PASSED for r in results):
         return 0
@@ -141,6 +152,8 @@ def tell(plan: Plan, outcome: Outcome, seconds: float, cpu: float, show):
         for note in r.notes:
             show(f'note: {r.notebook}: {note}')
     show('')
+    if exercises := exercise_table(results):
+        show('\n'.join([*exercises, '']))
     if claims := claims_table(record.entries(results)[0]):
         show('\n'.join([*claims, '']))
     if all(r.outcome == SKIPPED for r in results):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .cache import History, fingerprint, surroundings
 from .discovery import find_notebooks, foreign, root_of, skipped_cells, unwanted
+from .exercises import prepared
 from .graph import Graph, count_tests
 from .notebook import CourseError, Notebook, load, sort_key
 from .records import Job
@@ -44,18 +45,20 @@ class Options:
     html: str | None = None
     annotations: bool | None = None
     scheduler: str | None = None
+    exercises: bool = False
 
 
 @dataclass
 class Item:
     """One notebook of a plan.
 
-    `error`: why it cannot be run at all; `skip`: why it is not to be run; `why`: why `--changed`
-    runs it; `current`: skipped only because it passed and nothing has changed since.
+    `notebook`: what is run; `saved`: what the file holds; `error`: why it cannot be run at all;
+    `skip`: why it is not to be run; `why`: why `--changed` runs it; `current`: skipped only because it passed and nothing has changed since.
     """
     key: str
     path: Path
     notebook: Notebook | None = None
+    saved: Notebook | None = None
     error: str = ''
     skip: str = ''
     why: str = ''
@@ -111,7 +114,8 @@ class Plan:
         inside = self.root in path.parents
         item = Item(os.path.relpath(path, self.root) if inside else str(path), path)
         try:
-            item.notebook = load(path)
+            item.saved = load(path)
+            item.notebook = prepared(item.saved) if self.options.exercises else item.saved
         except CourseError as e:
             item.error = str(e)
             return item
@@ -166,7 +170,7 @@ class Plan:
 
     def fingerprint(self, key: str) -> dict:
         item = self.items[key]
-        return fingerprint(item.notebook, self.graph.reached[key][0], self.root, self.around,
+        return fingerprint(item.saved, self.graph.reached[key][0], self.root, self.around,
                            item.skip_cells)
 
     def place(self, key: str) -> tuple:

@@ -51,7 +51,10 @@ class Failure:
 
 @dataclass
 class Result:
-    """What became of one notebook. `cell` counts from 1 over all cells, as Jupyter shows them."""
+    """What became of one notebook. `cell` counts from 1 over all cells, as Jupyter shows them.
+
+    `raised`: what cells raised that were free to, by number; `exercises`: those of a student's copy.
+    """
     notebook: str
     outcome: str = ERROR
     cell: int | None = None
@@ -65,6 +68,8 @@ class Result:
     notes: list = field(default_factory=list)
     failure: Failure | None = None
     raw: dict | None = field(default=None, repr=False)
+    raised: dict = field(default_factory=dict)
+    exercises: list = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -76,6 +81,8 @@ class Result:
         names = ('notebook', 'outcome', 'cell', 'message', 'seconds', 'cpu_seconds', 'peak_mb',
                  'claims')
         record = {name: getattr(self, name) for name in names}
+        if self.exercises:
+            record['exercises'] = self.exercises
         return {k: round(v, 3) if isinstance(v, float) else v for k, v in record.items()}
 
     def as_dict(self) -> dict:

@@ -184,6 +184,23 @@ def ending(r: Result) -> str:
     return word(r.outcome) + (f' at cell {r.cell}' if r.cell else '')
 
 
+def exercise_table(results: list[Result]) -> list[str]:
+    "A student's exercises, one a line, and the points; nothing if there are none."
+    rows = [['notebook', 'exercise', 'points', 'result']]
+    for r in results:
+        for e in r.exercises:
+            said = 'passed' if e['passed'] else 'failed: ' + plain(e['message']).split('\n')[0]
+            rows.append([r.notebook, e['exercise'], f'{e["points"] * e["passed"]:g}/{e["points"]:g}',
+                         clip(said, 90)])
+    if len(rows) == 1:
+        return []
+    lines = columns(rows, right=(2,))
+    theirs = [e for r in results for e in r.exercises]
+    got, all_ = (sum(e['points'] for e in theirs if e['passed'] or whole) for whole in (False, True))
+    return [lines[0], '-' * min(WIDTH, max(map(len, lines))), *lines[1:],
+            f'{got:g} of {all_:g} points']
+
+
 def totals(results: list[Result], seconds: float, cpu_seconds: float) -> str:
     "`12 passed, 1 failed in 73.1 s (110.2 CPU s)`"
     parts = [f'{n} {word(o)}' for o in OUTCOMES if (n := sum(r.outcome == o for r in results))]

@@ -207,7 +207,7 @@ class Run:
     def save(self, item, result):
         "Put the outputs into the notebook, unless somebody changed it meanwhile."
         try:
-            if load(item.path).raw == item.notebook.raw:
+            if load(item.path).raw == item.saved.raw:
                 save(result.raw, item.path)
                 return
             why = 'the file was changed meanwhile and is left alone'

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import processes
 from .frames import from_dump
-from .judge import complaint
+from .judge import MAY_RAISE, complaint
 from .outputs import claims_in, text_of
 from .records import CRASHED, ERROR, FAILED, OOM, PASSED, TIMEOUT, Failure, Job, Result
 
@@ -33,7 +33,7 @@ class Session:
         self.text_size, self.rich_size, self.lost = {}, {}, {}
         self.pid = self.code = self.cell = self.breach = self.failed = self.guard = None
         self.stack = self.stderr = self.broken = ''
-        self.frames, self.notes = [], []
+        self.frames, self.notes, self.raised = [], [], {}
         self.completed = self.killed = False
         self.stopped = asyncio.Event()
         self.began = self.cell_began = time.monotonic()
@@ -81,6 +81,8 @@ class Session:
             outputs.append({'output_type': 'stream', 'name': 'stderr', 'text': text})
             self.notes.append(f'cell {number}: {lost:,} characters of output were not kept')
         wrong = complaint(reply, must_raise(self.job.raw['cells'][number - 1]))
+        if MAY_RAISE in tags(self.job.raw['cells'][number - 1]) and reply.get('status') == 'error':
+            self.raised[str(number)] = complaint(reply, False)
         if wrong or self.breach:
             self.frames = list(frames)
         if wrong and not self.breach:
@@ -153,7 +155,8 @@ class Session:
         outcome, cell, message = self.verdict()
         result = Result(self.job.key, outcome, cell, message[:2000], self.seconds,
                         self.usage.cpu_seconds, self.usage.peak_mb, engine=engine, notes=self.notes,
-                        skipped_cells={str(k): v for k, v in self.job.skip.items()})
+                        skipped_cells={str(k): v for k, v in self.job.skip.items()},
+                        raised=self.raised)
         for number, outs in sorted(self.outputs.items()):
             seconds = round(self.seconds_of.get(number, 0), 3)
             result.claims += [{'cell': number, **claim, 'seconds': seconds}
@@ -203,8 +206,9 @@ def tags(cell: dict) -> list:
     return (cell.get('metadata') or {}).get('tags') or []
 
 
-def must_raise(cell: dict) -> bool:
-    return 'raises-exception' in tags(cell)
+def must_raise(cell: dict) -> bool | None:
+    "None: it may raise or not, and what it raised is kept."
+    return None if MAY_RAISE in tags(cell) else 'raises-exception' in tags(cell)
 
 
 def last_words(folder) -> str:
