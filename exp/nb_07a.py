@@ -3,7 +3,7 @@
 Exported from nbs/07a_lsuv.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:679a95cfeab46d61 head:6dbdb768
+# notebook2script 1 sha256:35d7aa3808fe5da8 head:6dbdb768
 __all__ = ['lsuv_init']
 
 
@@ -89,19 +89,20 @@ def _scale_layer(model, xb, name, layer, target_std, tol, max_iter):
                        'Allow more by max_iter or tol')
 
 
-# %% 07a_lsuv.ipynb cell 20 #faa27b8f
+# %% 07a_lsuv.ipynb cell 20 #78644911
 def lsuv_init(model, xb, target_std=1., tol=.01, max_iter=10, init=orthogonal_, layers=None):
     """Scale each weight so that the layer's output has std `target_std` on a batch. -> list of dict
 
     model: any module, changed in place; modes, hooks and buffers are as before · xb: a batch that
     `model(xb)` takes, on the model's device, normalised as in training; some hundred samples ·
     tol: relative deviation allowed · max_iter: scalings per layer at most · init: fills each
-    weight first, None keeps the weights · layers: the modules to scale (default: all convolutions
-    and linear layers), done in the order in which the forward pass calls them. The result has one
-    dict per layer: name, before, after (std of the output before and after scaling), iterations.
-    Raises ValueError for bad numbers, layers that are never called, and outputs that are constant
-    or not finite; RuntimeError if a layer is not within tol after max_iter. The model then is as
-    it was. Source: Mishkin and Matas 2015, arXiv 1511.06422, algorithm 1.
+    weight first, None keeps the weights; biases stay · layers: the modules to scale (default: all
+    convolutions and linear layers), done in the order in which the forward pass calls them. The
+    result has one dict per layer: name, before, after (std of the output before and after
+    scaling), iterations. Raises ValueError for bad numbers, layers that are never called, and
+    outputs that are constant or not finite; RuntimeError if a layer is not within tol after
+    max_iter. The model then is as it was. Source: Mishkin and Matas 2015, arXiv 1511.06422,
+    algorithm 1.
     """
     if not (target_std > 0 and tol > 0 and isinstance(max_iter, int) and max_iter > 0):
         raise ValueError('lsuv_init: target_std and tol must be positive and max_iter a whole '
@@ -118,4 +119,4 @@ def lsuv_init(model, xb, target_std=1., tol=.01, max_iter=10, init=orthogonal_, 
     return rows
 
 
-# cell hashes: a0594434:41f59eae c7440e0d:7dcd3451 c74039a9:dfe35886 faa27b8f:fb6b4ef4
+# cell hashes: a0594434:41f59eae c7440e0d:7dcd3451 c74039a9:dfe35886 78644911:e3300dd5
