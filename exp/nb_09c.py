@@ -1,0 +1,404 @@
+"""A progress bar, and a log that survives
+
+Exported from nbs/09c_add_progress_bar.ipynb: change the notebook and export it again, or change this
+file and bring the change back with `python notebook2script.py --update`.
+"""
+# notebook2script 1 sha256:3dd0850cdd4dbd76 head:622a3669
+__all__ = ['ProgressCallback', 'read_jsonl', 'JsonlLogger']
+
+
+# %% 09c_add_progress_bar.ipynb cell 3 #92e3b1a0
+import base64
+import html
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from shutil import get_terminal_size
+
+import torch
+
+from exp.nb_00 import Table
+from exp.nb_04 import Callback, _row_text, get_hyper
+
+
+# %% 09c_add_progress_bar.ipynb cell 8 #8a78db4f
+def _shell():
+    "The shell of a notebook, or None: plain Python, and IPython on a terminal, have none with a kernel."
+    module = sys.modules.get('IPython')  # whoever runs in a notebook has it already
+    shell = module.get_ipython() if module else None
+    return shell if hasattr(shell, 'kernel') else None
+
+
+def _clock(seconds):
+    "Seconds as `0:07`, `12:30` or `1:02:05`."
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+
+
+# %% 09c_add_progress_bar.ipynb cell 11 #1d384837
+class _Status:
+    "How far a run is: `done` of `total` batches of this epoch, `fraction` of the fit, and what was seen."
+    def __init__(self, learn, start, rows, losses, valid):
+        sizes = len(learn.dls.train), len(learn.dls.valid)
+        self.epoch, self.n_epochs = min(learn.epoch + 1, learn.n_epochs), learn.n_epochs
+        self.total = sum(sizes)
+        self.done = min(self.total, learn.batch + 1 + (0 if learn.training else sizes[0]))
+        self.part = 'training' if learn.training else 'validation'
+        self.rows, self.losses, self.valid = rows, losses, valid
+        self.elapsed = time.perf_counter() - start
+        self.fraction = (len(rows) + self.done / self.total) / max(1, self.n_epochs)
+        self.ended = False
+
+    @property
+    def left(self):
+        "Seconds to go, by the rule of three."
+        return self.elapsed * (1 - self.fraction) / max(self.fraction, 1e-9)
+
+    def line(self, width=20):
+        "One line: `epoch 2/5 [########------------]  40%  training  loss 0.2310  0:03 < 0:05`."
+        full = round(width * self.fraction)
+        loss = f'  loss {self.losses[-1]:.4f}' if self.losses else ''
+        return (f'epoch {self.epoch}/{self.n_epochs} [{"#" * full}{"-" * (width - full)}] {self.fraction:4.0%}  '
+                f'{self.part}{loss}  {_clock(self.elapsed)} < {_clock(self.left)}')
+
+    def ending(self):
+        "How a fit ended that did not do all its epochs, or nothing."
+        done = len(self.rows)
+        return '' if done == self.n_epochs else f'stopped after {done} of {self.n_epochs} epochs'
+
+
+# %% 09c_add_progress_bar.ipynb cell 13 #b95560d8
+class _Lines:
+    "For a file or a pipe: a plain line for each epoch, no control characters."
+    def __init__(self, stream):
+        self.stream = stream
+
+    def _say(self, text):
+        self.stream.write(text)
+        self.stream.flush()
+
+    def update(self, status):
+        "News within an epoch: nothing to write."
+
+    def epoch(self, status):
+        "An epoch is over."
+        self._say(_row_text(status.rows[-1], status.n_epochs) + '\n')
+
+    def end(self, status):
+        "The fit is over."
+        if status.ending():
+            self._say(status.ending() + '\n')
+
+
+class _Terminal(_Lines):
+    "For a terminal: a line that moves, and stays as a plain one when its epoch is over."
+    width = 0
+
+    def _wipe(self):
+        return '\r' + ' ' * self.width + '\r' if self.width else ''
+
+    def update(self, status):
+        "Overwrite the line."
+        line = status.line()[:get_terminal_size().columns - 1]
+        self._say('\r' + line.ljust(self.width))
+        self.width = len(line)
+
+    def _say_line(self, method, status):
+        self.stream.write(self._wipe())
+        self.width = 0
+        method(status)
+        self.stream.flush()
+
+    def epoch(self, status):
+        "Replace the moving line by the epoch's results."
+        self._say_line(super().epoch, status)
+
+    def end(self, status):
+        "Leave no half-finished line behind."
+        self._say_line(super().end, status)
+
+
+# %% 09c_add_progress_bar.ipynb cell 15 #39a16eae
+def _thin(values, n=200):
+    "Numbers -> at most n pairs (place of the middle, mean) of equal pieces; numbers that are not finite left out."
+    size = max(1, -(-len(values) // n))
+    pieces = [(i, [v for v in values[i:i + size] if math.isfinite(v)]) for i in range(0, len(values), size)]
+    return [(i + (size + 1) / 2, sum(p) / len(p)) for i, p in pieces if p]
+
+
+def _polyline(points, scale, colour, dot=False):
+    "A curve, or dots, as SVG."
+    places = [scale(*p) for p in points]
+    if dot:
+        return ''.join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places)
+    text = ' '.join(f'{x:.1f},{y:.1f}' for x, y in places)
+    return f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+
+
+def _svg(losses, valid, steps):
+    """The losses so far as a picture, in SVG
+
+    losses: one for each training batch · valid: pairs (step, validation loss) · steps: the whole fit's.
+    """
+    curve, w, h = _thin(losses), 460, 170
+    dots = [(s, v) for s, v in valid if math.isfinite(v)]
+    top = max([v for _, v in curve + dots], default=1.) or 1.
+
+    def scale(step, value):
+        return 50 + (w - 60) * step / max(1, steps), h - 35 - (h - 50) * max(value, 0) / top
+    texts = [(45, 18, 'end', f'{top:.3g}'), (45, h - 32, 'end', '0'), (w - 10, h - 20, 'end', f'{steps:,}'),
+             (w / 2, h - 6, 'middle', 'step'), (60, 14, 'start', 'loss: line training, dots validation')]
+    labels = ''.join(f'<text x="{x}" y="{y}" text-anchor="{a}">{t}</text>' for x, y, a, t in texts)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" font-family="sans-serif" '
+            f'font-size="11"><rect width="{w}" height="{h}" fill="white"/>'
+            f'<path d="M50 10V{h - 35}H{w - 10}" fill="none" stroke="#666"/>'
+            f'{_polyline(curve, scale, "#0072B2")}{_polyline(dots, scale, "#D55E00", dot=True)}{labels}</svg>')
+
+
+# %% 09c_add_progress_bar.ipynb cell 19 #77cba421
+def _as_table(rows):
+    "The epochs' results -> Table"
+    names = list(dict.fromkeys(name for row in rows for name in row))
+
+    def text(name, value):
+        if value is None:
+            return ''
+        return str(value) if name == 'epoch' else f'{value:.1f} s' if name == 'seconds' else f'{value:.4f}'
+    return Table(['epoch' if n == 'epoch' else n for n in names],
+                 [[text(name, row.get(name)) for name in names] for row in rows])
+
+
+def _as_html(status, plot):
+    "All of it, for a notebook: the bar while it runs, the table, the plot."
+    table = _as_table(status.rows)
+    head = ''.join(f'<th>{html.escape(h)}</th>' for h in table.head)
+    body = ''.join('<tr>' + ''.join(f'<td>{x}</td>' for x in row) + '</tr>' for row in table.rows)
+    bar = html.escape(status.ending() if status.ended else status.line(0).replace(' []', ''))
+    if not status.ended:
+        bar = f'<progress value="{status.fraction:.4f}" max="1" style="width: 220px"></progress> {bar}'
+    picture = ''
+    if plot and (status.losses or status.valid):
+        steps = max(len(status.losses), status.n_steps)
+        data = base64.b64encode(_svg(status.losses, status.valid, steps).encode()).decode()
+        picture = f'<img alt="training and validation loss by step" src="data:image/svg+xml;base64,{data}"/>'
+    return f'<div>{bar}</div><table><tr>{head}</tr>{body}</table>{picture}'
+
+
+class _Notebook:
+    "For a notebook: one output that is replaced again and again."
+    def __init__(self, plot):
+        self.plot, self.handle = plot, None
+
+    def update(self, status):
+        "Show, or show anew."
+        from IPython.display import display
+        text = status.ending() if status.ended else status.line()
+        table = repr(_as_table(status.rows)) if status.rows else ''
+        bundle = {'text/plain': '\n'.join(t for t in (table, text) if t),
+                  'text/html': _as_html(status, self.plot)}
+        if self.handle is None:
+            self.handle = display(bundle, raw=True, display_id=True)
+        else:
+            self.handle.update(bundle, raw=True)
+
+    epoch = end = update
+
+
+# %% 09c_add_progress_bar.ipynb cell 21 #d1255e23
+class _Watching(Callback):
+    "Rows, losses and time of a fit, for `ProgressCallback`."
+    order = 60
+    in_search = False
+
+    def before_fit(self, learn):
+        "Start from nothing; find out where to show it."
+        self.rows, self.losses, self.valid, self._new = [], [], [], []
+        self._start = self._next = self._spoken = time.perf_counter()
+        self._display = self._find_display()
+
+    def before_epoch(self, learn):
+        "Start the epoch's clock."
+        self._epoch_start = time.perf_counter()
+
+    def after_batch(self, learn):
+        "Keep a training batch's loss; say something if it is time."
+        if learn.training and learn.loss is not None:
+            self._new.append(learn.loss.detach())
+        if time.perf_counter() >= self._next:
+            self._display.update(self._status(learn))
+            self._next = time.perf_counter() + self.every
+
+    def after_epoch(self, learn):
+        "Add a row."
+        self._take()
+        self.rows.append({'epoch': learn.epoch + 1, **learn.metrics,
+                          'seconds': time.perf_counter() - self._epoch_start})
+        if 'valid_loss' in learn.metrics:
+            self.valid.append((len(self.losses), float(learn.metrics['valid_loss'])))
+        self._display.epoch(self._status(learn))
+
+    def after_fit(self, learn):
+        "The last word, also if the fit was stopped or failed."
+        if hasattr(self, '_display'):
+            status = self._status(learn)
+            status.ended = True
+            self._display.end(status)
+
+    def _take(self):
+        "Losses put aside become numbers."
+        if self._new:
+            self.losses += torch.stack(self._new).float().tolist()
+            self._new = []
+
+    def _status(self, learn):
+        self._take()
+        status = _Status(learn, self._start, self.rows, self.losses, self.valid)
+        status.n_steps = learn.n_epochs * len(learn.dls.train)
+        return status
+
+
+# %% 09c_add_progress_bar.ipynb cell 22 #2e54c068
+class ProgressCallback(_Watching):
+    """Shows how a fit goes, as suits the place: it only watches.
+
+    In a notebook: a bar, a table and a plot of the losses that grow while it trains, in one output. On a terminal: a
+    moving line, then a line for each epoch. Into a file or a pipe: one plain line for each epoch. Put `Metrics` beside
+    it for the numbers, and make your `Recorder` quiet.
+
+    every: seconds between updates within an epoch · plot: draw the losses, in a notebook · out: a text stream to
+    write to (default: the notebook if there is one, else standard output). Raises ValueError for a
+    negative `every`, TypeError for an `out` that cannot be written to.
+    """
+    def __init__(self, every=.5, plot=True, out=None):
+        if every < 0:
+            raise ValueError(f'ProgressCallback: every is in seconds, 0 or more, not {every}')
+        if out is not None and not hasattr(out, 'write'):
+            raise TypeError(f'ProgressCallback: out must be a stream such as sys.stderr, not {out!r}')
+        self.every, self.plot, self.out = every, plot, out
+
+    def _find_display(self):
+        if self.out is None and _shell() is not None:
+            return _Notebook(self.plot)
+        stream = sys.stdout if self.out is None else self.out
+        return _Terminal(stream) if stream.isatty() else _Lines(stream)
+
+
+# %% 09c_add_progress_bar.ipynb cell 33 #0ece42e8
+def _jsonable(x):
+    "What JSON has no word for: numbers that are not finite as text, tensors as numbers, the rest by `str`."
+    if isinstance(x, dict):
+        return {str(k): _jsonable(v) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_jsonable(v) for v in x]
+    if isinstance(x, torch.Tensor):
+        return _jsonable(x.tolist())
+    if isinstance(x, float) and not math.isfinite(x):
+        return str(x)
+    return x if x is None or isinstance(x, (bool, int, float, str)) else str(x)
+
+
+class _LineFile:
+    "A file of JSON lines, opened for appending; each line goes to the system in one piece."
+    def __init__(self, path):
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_BINARY', 0), 0o644)
+        size = os.fstat(self.fd).st_size
+        os.lseek(self.fd, max(0, size - 1), os.SEEK_SET)
+        if size and os.read(self.fd, 1) != b'\n':  # whoever wrote before was cut off
+            os.write(self.fd, b'\n')
+
+    def write(self, record):
+        "One record as one line."
+        text = json.dumps(_jsonable(record), ensure_ascii=False, allow_nan=False)
+        os.write(self.fd, text.encode() + b'\n')
+
+    def close(self):
+        "Let go of the file; a second time does nothing."
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+# %% 09c_add_progress_bar.ipynb cell 35 #9566d454
+def read_jsonl(path, event=None):
+    """Read a log of `JsonlLogger`, also while it is being written. -> list of dicts
+
+    event: only records of this kind, `'fit'`, `'batch'`, `'epoch'` or `'end'`. Lines that were cut off by a crash are
+    left out. Raises FileNotFoundError.
+    """
+    records = []
+    with open(path, 'rb') as f:
+        for line in f:
+            try:
+                record = json.loads(line)
+            except ValueError:  # cut off
+                continue
+            if isinstance(record, dict) and (event is None or record.get('event') == event):
+                records.append(record)
+    return records
+
+
+# %% 09c_add_progress_bar.ipynb cell 38 #fb68c61d
+class JsonlLogger(Callback):
+    """Writes what happens in a fit into a file, one JSON object on each line; it only watches.
+
+    path: the file; more is added at its end, and its folder is made · every: a `batch` line each so many training
+    batches, with the mean loss since the last one (0: none). Events: `fit` (as it begins), `batch`, `epoch` (with the
+    metrics), `end` (also after an error). All have `run`, which tells fits in one file apart, and `time` (seconds since
+    1970). Each line is written at once, so that a killed process loses none. Read with `read_jsonl`. Raises ValueError
+    for a bad `every`, OSError if the file cannot be written.
+    """
+    order = 60
+    in_search = False
+
+    def __init__(self, path, every=20):
+        if not isinstance(every, int) or every < 0:
+            raise ValueError(f'JsonlLogger: every is a number of batches, 0 or more, not {every!r}')
+        self.path, self.every, self._file = Path(path), every, None
+
+    def _write(self, event, **more):
+        self._file.write({'event': event, 'run': self.run, 'time': time.time(), **more})
+
+    def before_fit(self, learn):
+        "Open the file; say what begins."
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file, self._losses = _LineFile(self.path), []
+        self._start, self.run = time.perf_counter(), f'{time.time_ns():x}-{os.getpid()}'
+        params = sum(p.numel() for p in learn.model.parameters())
+        self._write('fit', n_epochs=learn.n_epochs, epoch=learn.epoch, step=learn.n_steps,
+                    n_batches=len(learn.dls.train), lr=get_hyper(learn.opt, 'lr'),
+                    model=type(learn.model).__name__, params=params, opt=type(learn.opt).__name__)
+
+    def after_batch(self, learn):
+        "Keep the loss; write a line if it is time."
+        if self.every and learn.training and learn.loss is not None:
+            self._losses.append(learn.loss.detach())
+            if len(self._losses) == self.every:
+                self._batches(learn)
+
+    def _batches(self, learn):
+        loss, self._losses = torch.stack(self._losses).float().mean(), []
+        self._write('batch', epoch=learn.epoch + 1, step=learn.n_steps, loss=loss,
+                    lr=get_hyper(learn.opt, 'lr'))
+
+    def after_epoch(self, learn):
+        "The batches not yet written, and the epoch's results."
+        if self._losses:
+            self._batches(learn)
+        self._write('epoch', epoch=learn.epoch + 1, step=learn.n_steps, **learn.metrics)
+
+    def after_fit(self, learn):
+        "Say how far it came, and close the file."
+        if self._file is not None:
+            self._write('end', epochs=learn.epoch, step=learn.n_steps, interrupted=learn.interrupted,
+                        seconds=time.perf_counter() - self._start)
+            self._file.close()
+            self._file = None
+
+
+# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 1d384837:3e8b947e b95560d8:93c7a7fc
+#   39a16eae:2f6fd38a 77cba421:f2b87a82 d1255e23:d394ea84 2e54c068:0cebf510 0ece42e8:cdbe189b
+#   9566d454:402e4a41 fb68c61d:2a0be27d
