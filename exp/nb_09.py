@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:03a15dc678448118 head:b13b5310
+# notebook2script 1 sha256:4d89914060426c8e head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -424,7 +424,7 @@ def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, wh
     return kind(params, rules, lr=lr, mom=mom, wd=wd, rms=rms, sqr_mom=sqr_mom, eps=eps)
 
 
-# %% 09_optimizers.ipynb cell 93 #6bbb6b5a
+# %% 09_optimizers.ipynb cell 94 #6bbb6b5a
 class TensorList(list):
     """Tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over all of them.
 
@@ -442,7 +442,7 @@ class TensorList(list):
         return method
 
 
-# %% 09_optimizers.ipynb cell 96 #8e4b2338
+# %% 09_optimizers.ipynb cell 97 #8e4b2338
 def _numbers(state):
     "What a state holds that is no tensor: its step count."
     return {k: v for k, v in state.items() if isinstance(v, (int, float))}
@@ -477,7 +477,7 @@ class ForeachOptimizer(Optimizer):
                 state.update({k: merged[k] for k in numbers})
 
 
-# %% 09_optimizers.ipynb cell 99 #538abae2
+# %% 09_optimizers.ipynb cell 100 #538abae2
 def _views(flat, tensors):
     "Windows on a flat buffer, of the shapes of `tensors`."
     return [v.view(t.shape) for v, t in zip(flat.split([t.numel() for t in tensors]), tensors)]
@@ -493,7 +493,7 @@ def _join(tensors):
     return flat
 
 
-# %% 09_optimizers.ipynb cell 102 #c1026c30
+# %% 09_optimizers.ipynb cell 103 #c1026c30
 from collections import ChainMap
 
 
@@ -523,7 +523,7 @@ class _Buffer:
         torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
 
-# %% 09_optimizers.ipynb cell 104 #80ecd994
+# %% 09_optimizers.ipynb cell 105 #80ecd994
 class FlatOptimizer(Optimizer):
     """An `Optimizer` that runs over few long tensors in place of many; same results, faster.
 

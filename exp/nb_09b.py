@@ -3,11 +3,11 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:3b08d54080ed13e2 head:e64aa017
+# notebook2script 1 sha256:7ef45815049c7abe head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
-# %% 09b_learner.ipynb cell 8 #8ed2aada
+# %% 09b_learner.ipynb cell 8 #1ba826d2
 import torch
 
 from exp.nb_04 import Callback, CancelBatch, CancelEpoch, CancelFit, Learner, Metrics
@@ -34,12 +34,14 @@ def split_at(*names):
     return split
 
 
+# %% 09b_learner.ipynb cell 11 #de57e39b
 def check_groups(model, groups):
     "The groups as lists, if each parameter of the model is in exactly one; else ValueError."
     groups = [list(group) for group in groups]
     names = {p: name for name, p in model.named_parameters()}
     given = [p for group in groups for p in group]
-    missing = [name for p, name in names.items() if p not in set(given)]
+    present = set(given)
+    missing = [name for p, name in names.items() if p not in present]
     if missing:
         raise ValueError(f'the splitter leaves out {", ".join(missing[:3])}'
                          + (f' and {len(missing) - 3} more' if len(missing) > 3 else ''))
@@ -49,7 +51,7 @@ def check_groups(model, groups):
     return groups
 
 
-# %% 09b_learner.ipynb cell 11 #fb79d6c7
+# %% 09b_learner.ipynb cell 14 #fb79d6c7
 def spread(lr, n):
     """A learning rate for each of `n` groups, from a number, a list, or a slice. -> list of floats
 
@@ -75,7 +77,7 @@ def spread(lr, n):
     return [float(rate) for rate in rates]
 
 
-# %% 09b_learner.ipynb cell 14 #75ee7373
+# %% 09b_learner.ipynb cell 17 #75ee7373
 class _Grouped(Learner):
     def groups(self):
         "The parameters in the splitter's groups -> list of lists of tensors"
@@ -122,7 +124,7 @@ class _Grouped(Learner):
         return self.freeze_to(0)
 
 
-# %% 09b_learner.ipynb cell 16 #9ac556e9
+# %% 09b_learner.ipynb cell 19 #9ac556e9
 from exp.nb_05 import ParamScheduler, combine_scheds, one_cycle, sched_cos
 
 
@@ -152,7 +154,7 @@ class _Cycles(_Grouped):
         self.fit(n_epochs, rates, [*cbs, ParamScheduler(**found)])
 
 
-# %% 09b_learner.ipynb cell 20 #e6acbf91
+# %% 09b_learner.ipynb cell 23 #e6acbf91
 from torch.nn import functional as F
 
 from exp.nb_02d import cross_entropy as _our_cross_entropy
@@ -184,7 +186,7 @@ class _Gather(Callback):
         raise CancelBatch
 
 
-# %% 09b_learner.ipynb cell 23 #e6fd462e
+# %% 09b_learner.ipynb cell 26 #e6fd462e
 class _Predicts(_Cycles):
     def _pass(self, dl, cbs):
         "A pass over `dl` without training, with `cbs` and the callbacks that do part of the work."
@@ -230,7 +232,7 @@ class _Predicts(_Cycles):
         return (best if self.vocab is None else self.vocab[best]), probs
 
 
-# %% 09b_learner.ipynb cell 25 #32ecd222
+# %% 09b_learner.ipynb cell 28 #32ecd222
 from exp.nb_05b import save_atomically
 
 
@@ -265,12 +267,12 @@ class _Keeps(_Predicts):
         return self
 
 
-# %% 09b_learner.ipynb cell 27 #f904b680
+# %% 09b_learner.ipynb cell 30 #f904b680
 from exp.nb_00a import show_images
 from exp.nb_09 import adamw_opt
 
 
-# %% 09b_learner.ipynb cell 28 #f0feaeed
+# %% 09b_learner.ipynb cell 31 #f0feaeed
 class FullLearner(_Keeps):
     """A `Learner` with groups, freezing, one-cycle fits, predictions, saving, pictures of results.
 
@@ -313,5 +315,6 @@ def _draw(xs, titles, right):
     return fig
 
 
-# cell hashes: 8ed2aada:31278b30 fb79d6c7:b416b0c3 75ee7373:d3d25f90 9ac556e9:9cb8585b
-#   e6acbf91:7a35ca21 e6fd462e:988ea719 32ecd222:26de9bd8 f904b680:d129b55c f0feaeed:cf1d790a
+# cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:d3d25f90
+#   9ac556e9:9cb8585b e6acbf91:7a35ca21 e6fd462e:988ea719 32ecd222:26de9bd8 f904b680:d129b55c
+#   f0feaeed:cf1d790a
