@@ -3,10 +3,10 @@
     python bench/conv.py [--rounds 15]
     python bench/conv.py --accuracy [--seeds 5] [--epochs 3]
 
-Every convolution is first checked against torch, forward and backward. All are then timed in turn, on
-one thread. A ratio is a time divided by torch's: below 1 is faster than torch; the median of the rounds.
-With --accuracy the CNN of the chapter is trained on all of the digits (MNIST where it is to be had)
-for several seeds, and two activations are compared on 6,400 of them.
+Every convolution is first checked against torch, forward and backward. All are then timed in
+turn, on one thread. A ratio is a time divided by torch's, median over the rounds.
+With --accuracy the CNN of the chapter is trained with two activations and several seeds, on all of
+the digits (MNIST where it is to be had) and on 6,400 of them.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main():
         return
     convs = {'im2col': conv2d, **({'C': c_conv2d} if has_compiler() else {}), 'torch': F.conv2d}
     print(f'vectors: {torch.backends.cpu.get_cpu_capability()}, C compiler: {has_compiler()}')
-    print('times of forward (f) and forward + backward (fb) divided by torch\'s; memory of forward (MB)')
+    print('forward (f), forward + backward (fb): time, divided by torch\'s; memory of the forward')
     for layer in LAYERS:
         one_layer(layer, convs, args.rounds)
 
@@ -66,7 +66,8 @@ def one_layer(layer, convs, rounds):
     times = speed_table(forward, repeats=rounds)
     both = speed_table({name: partial(gradients, f, x, w, grad) for name, f in calls.items()},
                        repeats=rounds)
-    print(f'({bs}, {ni}, {size}, {size}) -> {nf} filters of {ks}×{ks}, stride {stride}, groups {groups}')
+    print(f'({bs}, {ni}, {size}, {size}) -> {nf} filters of {ks}×{ks}, stride {stride}, '
+          f'groups {groups}')
     for name in calls:
         f, fb = (t.ratio(name) / t.ratio('torch') for t in (times, both))
         memory = peak_memory(forward[name]) / 1e6
@@ -98,17 +99,19 @@ def accuracies(seeds, epochs):
     train_ds, valid_ds = Dataset((x_train - m) / s, y_train), Dataset((x_valid - m) / s, y_valid)
     dls = get_dls(train_ds, valid_ds, 128)
     part = get_dls(Dataset(*train_ds[:6400]), Dataset(*valid_ds[:2000]), 128)
-    general = partial(GeneralReLU, leak=.1, sub=.4)
-    report(f'{data_name()}, whole set, {epochs} epochs, GeneralReLU', seeds, dls, general, .1, .02, epochs)
-    report(f'{data_name()}, 6,400 pictures, 2 epochs, GeneralReLU', seeds, part, general, .1, .01, 2)
-    report(f'{data_name()}, 6,400 pictures, 2 epochs, ReLU', seeds, part, nn.ReLU, 0., .01, 2)
+    acts = {'GeneralReLU': (partial(GeneralReLU, leak=.1, sub=.4), .1), 'ReLU': (nn.ReLU, 0.)}
+    for name, (act, leak) in acts.items():
+        report(f'{data_name()}, 6,400 pictures, 2 epochs, {name}', seeds, part, act, leak, .01, 2)
+    for name, (act, leak) in acts.items():
+        report(f'{data_name()}, all pictures, {epochs} epochs, {name}', seeds, dls, act, leak, .02,
+               epochs)
 
 
 def report(name, seeds, dls, act, leak, lr, epochs):
     values = [one_run(seed, dls, act, leak, lr, epochs) for seed in range(1, seeds + 1)]
     spread = f' ± {stdev(values):.4f}' if seeds > 1 else ''
-    print(f'{name}: {mean(values):.4f}{spread} (n={seeds}; {", ".join(f"{v:.4f}" for v in values)})',
-          flush=True)
+    each = ', '.join(f'{v:.4f}' for v in values)
+    print(f'{name}: {mean(values):.4f}{spread} (n={seeds}; {each})', flush=True)
 
 
 def one_run(seed, dls, act, leak, lr, epochs):

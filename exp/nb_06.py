@@ -3,7 +3,7 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:b70997e204e2d49a head:f011e3d3
+# notebook2script 1 sha256:d88351184aa66a13 head:f011e3d3
 __all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
@@ -155,7 +155,7 @@ def _check_conv(x, w, bias, groups):
         raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #1a82211c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #25d51f89
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
 
@@ -167,9 +167,9 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     _check_conv(x, w, bias, groups)
     cols = im2col(x, w.shape[2:], stride, padding, dilation)
     bs, nf, size = len(x), len(w), cols.shape[-2:]
-    cols = cols.permute(1, 2, 3, 0, 4, 5)                       # (ni, kh, kw, bs, oh, ow)
-    cols = cols.reshape(groups, -1, bs * size.numel())          # (groups, ni/groups·kh·kw, bs·oh·ow)
-    out = w.reshape(groups, nf // groups, -1) @ cols            # (groups, nf/groups, bs·oh·ow)
+    cols = cols.permute(1, 2, 3, 0, 4, 5)                  # (ni, kh, kw, bs, oh, ow)
+    cols = cols.reshape(groups, -1, bs * size.numel())     # (groups, ni/groups·kh·kw, bs·oh·ow)
+    out = w.reshape(groups, nf // groups, -1) @ cols       # (groups, nf/groups, bs·oh·ow)
     out = out.reshape(nf, bs, *size).transpose(0, 1).contiguous()
     return out if bias is None else out + bias[:, None, None]
 
@@ -361,7 +361,7 @@ def to_device(x, device):
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #84137da9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #aeebcf7b
 class DeviceCallback(Callback):
     """Trains on `device`: moves the model as a fit begins, then each batch.
 
@@ -375,12 +375,16 @@ class DeviceCallback(Callback):
 
     def before_fit(self, learn):
         "Move the model, the loss if it is a module, and the optimiser's state."
-        before = [p.device for p in learn.model.parameters()]
+        before = [(id(p), p.device) for p in learn.model.parameters()]
         learn.model.to(self.device)
         if isinstance(learn.loss_func, nn.Module):
             learn.loss_func.to(self.device)
-        if before != [p.device for p in learn.model.parameters()]:
-            learn.opt.load_state_dict(learn.opt.state_dict())  # which puts it beside the weights
+        after = [(id(p), p.device) for p in learn.model.parameters()]
+        if after != before:
+            state = learn.opt.state_dict()
+            if any(i != j for (i, _), (j, _) in zip(before, after)):  # some make new tensors
+                learn.opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
+            learn.opt.load_state_dict(state)  # which puts the state beside the weights
 
     def before_batch(self, learn):
         "Move the batch."
@@ -700,8 +704,8 @@ class GeneralReLU(nn.Module):
 
 
 # cell hashes: 6a92f9be:7f1a818c 22093755:0cb8ca1d 656824ca:7075b241 e62dec54:ff327e26
-#   d05542b0:31800d17 d4fb42df:2b43b50f 9913654b:c04d084b 1a82211c:4a42e12c 08c3282c:4530850f
+#   d05542b0:31800d17 d4fb42df:2b43b50f 9913654b:c04d084b 25d51f89:4aa9f7f3 08c3282c:4530850f
 #   47471a6c:b1e908f6 2449977b:377cfabd 17c35e6f:7652ac52 7a72eba8:7b108088 59f0657c:6b775929
-#   504172f3:e2888a6c 84137da9:0f34df70 83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1
+#   504172f3:e2888a6c aeebcf7b:4b4e5a34 83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1
 #   d0ee4160:b2f42918 509e42b5:b62aa805 520e1de3:0e0b032b eb69a98d:2c278b47 6cc3492a:7b99ba3a
 #   7a930781:17836fe0 68697c03:70609dcd 02d9ebf9:e4817a4f
