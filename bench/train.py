@@ -33,6 +33,8 @@ from exp.nb_00 import set_seed, speed_table
 from exp.nb_02d import accuracy
 from exp.nb_03 import SGD, DataLoader, Dataset, get_dls
 from exp.nb_04 import Callback, Learner, Metrics, Recorder, set_hyper
+from exp.nb_09 import FlatOptimizer, adam_opt
+from exp.nb_09b import FullLearner
 
 PEERS = ROOT / '.course' / 'bench-train'
 PACKAGES = ['lightning==2.6.*', 'lightning-utilities', 'torchmetrics', 'skorch', 'tabulate']
@@ -99,15 +101,15 @@ class Nothing(Callback):
     def after_batch(self, learn): pass
 
 
-def ours(model, train, valid, bs, opt, shuffle=True, cbs=()):
+def ours(model, train, valid, bs, opt, shuffle=True, cbs=(), kind=Learner):
     "Our Learner with four callbacks: metrics, recorder, a schedule, and one that only looks on."
-    opt_func = {'sgd': SGD, 'adam': partial(torch.optim.Adam, fused=True)}[opt]
+    opt_func = {'sgd': SGD, 'adam': partial(adam_opt, kind=FlatOptimizer)}[opt]
     recorder = Recorder(quiet=True)
     train_dl, valid_dl = get_dls(Dataset(*train), Dataset(*valid), bs)
     if not shuffle:
         train_dl = DataLoader(Dataset(*train), bs)
     four = [Metrics(accuracy), recorder, Schedule(), Nothing()]
-    Learner(model, (train_dl, valid_dl), F.cross_entropy, opt_func, lr=.01, cbs=[*four, *cbs]).fit(1)
+    kind(model, (train_dl, valid_dl), F.cross_entropy, opt_func, lr=.01, cbs=[*four, *cbs]).fit(1)
     return recorder.losses.tolist()
 
 
@@ -205,20 +207,22 @@ def install_peers():
 
 # ---- the tables
 
-def contenders(extra):
-    "name -> function, the loop by hand first."
+def contenders(extra, full):
+    "name -> function, the loop by hand first. full: the Learner of chapter 09b as well?"
     found = {'by hand': by_hand, 'ours, 4 callbacks': ours, 'fastai': with_fastai,
              'fastai, our batches': partial(with_fastai, mine=True)}
+    if full:
+        found['ours, FullLearner'] = partial(ours, kind=FullLearner)
     if extra:
         found |= {'Lightning': with_lightning, 'Lightning, our batches': partial(with_lightning, mine=True),
                   'skorch': with_skorch}
     return found
 
 
-def compare(make_model, bs, opt, n, repeats, extra=False):
+def compare(make_model, bs, opt, n, repeats, extra=False, full=False):
     "Assert equal losses in fixed order, then time an epoch of each."
     train, valid = tensors(n, n // 5)
-    racers = contenders(extra)
+    racers = contenders(extra, full)
     reference = None
     for name, f in racers.items():
         set_seed(0)
@@ -279,7 +283,7 @@ def main(repeats=5, peers=True):
         show(f'MLP, {opt}, bs 64', compare(mlp, 64, opt, 12800, repeats, extra),
              {'by hand': .8, 'fastai': 4.5, 'Lightning': 2.5, 'skorch': 2.5})
     show('MLP, sgd, bs 512', compare(mlp, 512, 'sgd', 25600, repeats), {'by hand': 1.})
-    show('CNN, sgd, bs 64', compare(cnn, 64, 'sgd', 6400, repeats), {'by hand': 1., 'fastai': 1.5})
+    show('CNN, sgd, bs 64', compare(cnn, 64, 'sgd', 6400, repeats, full=True), {'by hand': 1., 'fastai': 1.5})
 
 
 if __name__ == '__main__':
