@@ -3,7 +3,7 @@
 Exported from nbs/08_data_block.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:633d1b1548514c92 head:df7726fb
+# notebook2script 1 sha256:c860b7d566fcdb7b head:df7726fb
 __all__ = ['CLASSES', 'PICTURES', 'make_pictures', 'pictures', 'IMAGE_EXTENSIONS', 'get_files',
            'ItemList', 'ImageError', 'open_image', 'ImageList', 'split_by_grandparent',
            'split_randomly', 'Split', 'Transform', 'CategoryProcessor', 'label_by_parent',
@@ -34,7 +34,7 @@ from exp.nb_04 import DataLoaders
 from exp.nb_06 import Hooks
 
 
-# %% 08_data_block.ipynb cell 5 #7184f123
+# %% 08_data_block.ipynb cell 5 #af6406fc
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 
 PICTURES = {
@@ -49,8 +49,8 @@ PICTURES = {
     'shear': .2,             # slant
     'stretch': .15,          # taller or wider, by up to e^.15
     'elastic': .03,          # standard deviation of a push, in halves of the picture
-    'contrast': (.6, 1.2),   # distance of the colours of figure and ground, where white to black is √3
-    'bright': .95,           # share of figures that are brighter than the ground in red, green and blue
+    'contrast': (.5, 1.1),   # distance of the colours of figure and ground, where white to black is √3
+    'bright': .92,           # share of figures that are brighter than the ground in red, green and blue
     'ink': (.85, 1.),        # opacity
 }
 
@@ -145,7 +145,7 @@ def make_pictures(n, part, seed):
     return torch.cat(images), torch.cat(labels)
 
 
-# %% 08_data_block.ipynb cell 17 #8240c919
+# %% 08_data_block.ipynb cell 18 #8240c919
 def _write_pictures(folder):
     "The built-in pictures as `train/<class>/…png` and `valid/<class>/…png`."
     for seed, part in enumerate(('train', 'valid')):
@@ -174,7 +174,7 @@ def pictures():
     return target
 
 
-# %% 08_data_block.ipynb cell 20 #c3939bf4
+# %% 08_data_block.ipynb cell 21 #c3939bf4
 IMAGE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
@@ -212,7 +212,7 @@ def get_files(path, extensions=None, recurse=True):
     return [Path(f) for f in found]
 
 
-# %% 08_data_block.ipynb cell 23 #06e8c842
+# %% 08_data_block.ipynb cell 25 #06e8c842
 class ItemList:
     """Items of any kind: `items[i]` opens one, `items[a:b]` or `items[[3, 1]]` is a shorter list.
 
@@ -279,7 +279,7 @@ def _error_of(f, x):
         return e
 
 
-# %% 08_data_block.ipynb cell 30 #b4e0486f
+# %% 08_data_block.ipynb cell 32 #b4e0486f
 class ImageError(ValueError):
     "A file that cannot be read as a picture; the message names it."
 
@@ -328,7 +328,7 @@ def open_image(path, mode='RGB'):
         raise ImageError(f'{path} cannot be read as a picture: {e}') from e
 
 
-# %% 08_data_block.ipynb cell 35 #bf3a847b
+# %% 08_data_block.ipynb cell 38 #bf3a847b
 class ImageList(ItemList):
     """Picture files; `images[i]` is a PIL image, see `open_image`.
 
@@ -345,7 +345,7 @@ class ImageList(ItemList):
         return open_image(item, self.mode)
 
 
-# %% 08_data_block.ipynb cell 39 #c2488770
+# %% 08_data_block.ipynb cell 42 #c2488770
 def split_by_grandparent(items, train='train', valid='valid'):
     """Split paths like `train/cat/1.png` by the folder above their folder. -> (train places, valid places)
 
@@ -370,7 +370,7 @@ def split_randomly(items, valid=.2, seed=0):
     return sorted(places[cut:]), sorted(places[:cut])
 
 
-# %% 08_data_block.ipynb cell 42 #6f33c788
+# %% 08_data_block.ipynb cell 45 #6f33c788
 def _rough(item):
     "Something cheap that is equal for equal items: of a file, its size."
     return os.path.getsize(item) if isinstance(item, Path) else _exact(item)
@@ -392,7 +392,7 @@ def _shared(train, valid):
     return [(known[key], item) for key, item in keys if key in known]
 
 
-# %% 08_data_block.ipynb cell 43 #f47db426
+# %% 08_data_block.ipynb cell 47 #f47db426
 class Split:
     """The two parts of a list of items, `train` and `valid`, made by `ItemList.split`. Next step: `label`."""
     def __init__(self, train, valid):
@@ -423,7 +423,7 @@ class Split:
         return f'train: {self.train!r}\nvalid: {self.valid!r}'
 
 
-# %% 08_data_block.ipynb cell 46 #4c72ddfa
+# %% 08_data_block.ipynb cell 51 #4c72ddfa
 class Transform:
     """A step on the way from an item to a batch: override what you need. As it stands it does nothing.
 
@@ -463,7 +463,7 @@ def _as_transform(f):
     return _Step(f)
 
 
-# %% 08_data_block.ipynb cell 48 #bf5b7024
+# %% 08_data_block.ipynb cell 53 #bf5b7024
 class CategoryProcessor(Transform):
     """Labels to numbers from 0 and back; the vocabulary is that of the training part, sorted.
 
@@ -504,7 +504,7 @@ def label_by_parent(item):
     return Path(item).parent.name
 
 
-# %% 08_data_block.ipynb cell 51 #a7981eda
+# %% 08_data_block.ipynb cell 57 #a7981eda
 class ItemDataset:
     """Items with targets: `ds[i]` is the pair (x, y) after all steps, `ds.gather(idx)` a batch of them.
 
@@ -567,7 +567,7 @@ class ItemDataset:
         return Table(['input', 'label'], [(str(x)[:60], y) for x, y in pairs])
 
 
-# %% 08_data_block.ipynb cell 53 #f07cf323
+# %% 08_data_block.ipynb cell 59 #f07cf323
 class _Reaching:
     "The inputs of a dataset as they reach its next step, a sequence that opens them when asked."
     def __init__(self, ds):
@@ -596,7 +596,7 @@ def _targets(items, func, tfm):
     return targets
 
 
-# %% 08_data_block.ipynb cell 54 #3ddf7414
+# %% 08_data_block.ipynb cell 61 #3ddf7414
 class LabelledData:
     """Two datasets of items, `train` and `valid`, made by `Split.label`. Next steps: `transform`, `to_dls`.
 
@@ -646,7 +646,7 @@ class LabelledData:
         return f'train: {len(self.train)} items, valid: {len(self.valid)} items; {steps}'
 
 
-# %% 08_data_block.ipynb cell 57 #562045a8
+# %% 08_data_block.ipynb cell 64 #562045a8
 class Resize(Transform):
     """Pictures to one size, (h, w) or a number for both; for PIL images.
 
@@ -679,7 +679,7 @@ class Resize(Transform):
         return left, top, left + w * scale, top + h * scale
 
 
-# %% 08_data_block.ipynb cell 62 #64133b49
+# %% 08_data_block.ipynb cell 69 #64133b49
 class ToTensor(Transform):
     "PIL image, h × w, 8 bits -> float32 tensor (3, h, w) in [0, 1], or (1, h, w) if it is grey"
     def __call__(self, img):
@@ -690,7 +690,7 @@ class ToTensor(Transform):
         return x.contiguous().float().div_(255)
 
 
-# %% 08_data_block.ipynb cell 65 #1ccccb49
+# %% 08_data_block.ipynb cell 72 #1ccccb49
 class NormalizeChannels(Transform):
     """Each channel to mean 0 and sd 1: (x − mean)/std, for batches (bs, c, h, w).
 
@@ -742,7 +742,7 @@ class NormalizeChannels(Transform):
         return x * std + mean
 
 
-# %% 08_data_block.ipynb cell 71 #d399eeb9
+# %% 08_data_block.ipynb cell 79 #3ccb9519
 class _Gathered(torch.utils.data.Dataset):
     "A dataset whose `[idx]` is a whole batch, for torch's loader with workers."
     def __init__(self, ds):
@@ -755,9 +755,21 @@ class _Gathered(torch.utils.data.Dataset):
         return self.ds.gather(idx)
 
 
+class _Lazily:
+    "Batches of indices, drawn only when the first is asked for: torch's loader calls `iter` twice, and uses one."
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        yield from self.batches
+
+
 def _with_workers(ds, bs, workers, shuffle=False, drop_last=False, generator=None):
     "torch's loader with our order and our batches."
-    sampler = BatchSampler(Sampler(ds, shuffle, generator), bs, drop_last)
+    sampler = _Lazily(BatchSampler(Sampler(ds, shuffle, generator), bs, drop_last))
     return torch.utils.data.DataLoader(_Gathered(ds), batch_size=None, sampler=sampler, num_workers=workers,
                                        persistent_workers=True)
 
@@ -777,7 +789,7 @@ def to_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, generator=Non
                        _with_workers(data.valid, valid_bs, workers))
 
 
-# %% 08_data_block.ipynb cell 89 #6c51eb74
+# %% 08_data_block.ipynb cell 98 #6c51eb74
 def _macs(module, inp, out):
     "Multiply-accumulates of one call of a layer; 0 for layers without products to sum."
     if isinstance(module, nn.Linear):
@@ -803,7 +815,7 @@ class Summary(Table):
         super().__init__(['layer', 'type', 'output', 'parameters', 'MACs'], [*text, total])
 
 
-# %% 08_data_block.ipynb cell 90 #6bbfc672
+# %% 08_data_block.ipynb cell 99 #6bbfc672
 def _layers(model):
     "Name of each module that has no parts, or parameters of its own."
     return {m: name or type(m).__name__ for name, m in model.named_modules()
@@ -840,9 +852,9 @@ def model_summary(model, xb):
                    sum(p.numel() for p in params if p.requires_grad), sum(row[-1] for row in rows))
 
 
-# cell hashes: f77b256d:2bda4d17 7184f123:ce1cc630 33a8d88a:4d065ed5 814abdb7:a7815418
+# cell hashes: f77b256d:2bda4d17 af6406fc:9c271e50 33a8d88a:4d065ed5 814abdb7:a7815418
 #   27056fa6:b442e0ee d902798e:1ccf7d1b 8240c919:f871dfa8 c3939bf4:92ea3fe4 06e8c842:e1484010
 #   b4e0486f:e5fbe582 bf3a847b:0167be34 c2488770:343a8c0c 6f33c788:9809f99f f47db426:c3364a03
 #   4c72ddfa:b461de62 bf5b7024:f61bc3a9 a7981eda:ab56d51a f07cf323:747b4387 3ddf7414:bbccf658
-#   562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e d399eeb9:6b5dcb6f 6c51eb74:0421f2a6
+#   562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e 3ccb9519:c11c5f69 6c51eb74:0421f2a6
 #   6bbfc672:509e57db
