@@ -4,8 +4,8 @@
 
 Adam in all its versions steps the same parameters with the same gradients, in one process, in turn;
 a ratio is the median over the rounds. Before anything is timed, all are asserted to arrive at the
-same weights. With --steps: steps until a small CNN has 98 % of the validation digits right, mean ± sd
-over 5 seeds.
+same weights. With --steps: steps until the 784-50-10 net has 98 % of the training digits right,
+mean ± sd over 5 seeds.
 """
 from __future__ import annotations
 
@@ -107,24 +107,16 @@ def whole_step(repeats):
 
 # ---- steps to a target
 
-FAMILY = {'SGD': (sgd_opt, .2), 'momentum': (partial(sgd_opt, mom=.9), .05),
-          'Nesterov': (partial(sgd_opt, mom=.9, use_nesterov=True), .05),
-          'RMSProp': (rmsprop_opt, .005), 'Adam': (adam_opt, .01), 'AdamW': (adamw_opt, .01),
-          'LAMB': (lamb_opt, .02), 'Lion': (lion_opt, .002), 'Muon': (muon_opt, .02)}
+FAMILY = {'SGD': (sgd_opt, .1), 'momentum': (partial(sgd_opt, mom=.9), .02),
+          'Nesterov': (partial(sgd_opt, mom=.9, use_nesterov=True), .02),
+          'RMSProp': (rmsprop_opt, .001), 'Adam': (adam_opt, .002), 'AdamW': (adamw_opt, .002),
+          'LAMB': (lamb_opt, .005), 'Lion': (lion_opt, .0005), 'Muon': (muon_opt, .005)}
 
 
-def cnn():
-    def conv(n_in, n_out):
-        return [nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out),
-                nn.ReLU()]
-    return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), *conv(1, 8), *conv(8, 16), *conv(16, 32),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
-
-
-def steps_to(make, lr, seed, train, valid, goal, most, every=25):
-    "Steps until validation accuracy reaches `goal`, looked at every 25 steps; at most `most`."
+def steps_to(make, lr, seed, train, sample, goal, most, every=25):
+    "Steps until `goal` of `sample` is right, looked at every 25 steps; at most `most`."
     set_seed(seed)
-    model = cnn()
+    model = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
     opt, n = make(model.parameters(), lr=lr, kind=FlatOptimizer), 0
     while True:
         for xb, yb in DataLoader(train, 64, shuffle=True):
@@ -133,29 +125,25 @@ def steps_to(make, lr, seed, train, valid, goal, most, every=25):
             opt.zero_grad()
             n += 1
             if n % every == 0:
-                model.eval()
                 with torch.no_grad():
-                    right = (model(valid.x).argmax(1) == valid.y).float().mean().item()
-                model.train()
+                    right = (model(sample.x).argmax(1) == sample.y).float().mean().item()
                 if right >= goal or n >= most:
-                    return n if right >= goal else most
+                    return n
 
 
-def target(seeds, goal=.98, most=1000):
-    x, y, xv, yv = get_data()
-    mean, std = x.mean(), x.std()
-    pick = torch.randperm(len(xv), generator=torch.Generator().manual_seed(0))[:1000]
-    train = Dataset((x - mean) / std, y)
-    valid = Dataset((xv[pick] - mean) / std, yv[pick])
-    rows = []
+def target(seeds, goal=.98, most=3000):
+    "The table: all training digits, batches of 64, a constant rate; 2,000 of them are looked at."
+    x, y, _, _ = get_data()
+    train = Dataset((x - x.mean()) / x.std(), y)
+    sample, rows = Dataset(*train[:2000]), []
     for name, (make, lr) in FAMILY.items():
-        counts = torch.tensor([float(steps_to(make, lr, seed, train, valid, goal, most))
+        counts = torch.tensor([float(steps_to(make, lr, seed, train, sample, goal, most))
                                for seed in range(seeds)])
         missed = int((counts >= most).sum())
         rows.append([name, lr, f'{counts.mean():.0f}', f'{counts.std():.0f}', missed])
-        print(f'  {name}: {counts.tolist()}', flush=True)
+        print(f'  {name}: {[int(c) for c in counts]}', flush=True)
     head = ['optimiser', 'lr', f'steps to {goal:.0%}', '± sd', f'never within {most}']
-    print(f'\nCNN with batch norm, bs 64, {data_name()}, n={seeds}\n{table(head, rows)!r}')
+    print(f'\n784-50-10 net, bs 64, {data_name()}, n={seeds}\n{table(head, rows)!r}')
 
 
 def main(repeats=9, steps=False, seeds=5):

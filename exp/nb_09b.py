@@ -3,7 +3,7 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:7ef45815049c7abe head:e64aa017
+# notebook2script 1 sha256:a1103837f2e08ea0 head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
@@ -186,7 +186,7 @@ class _Gather(Callback):
         raise CancelBatch
 
 
-# %% 09b_learner.ipynb cell 26 #e6fd462e
+# %% 09b_learner.ipynb cell 26 #190aa3e6
 class _Predicts(_Cycles):
     def _pass(self, dl, cbs):
         "A pass over `dl` without training, with `cbs` and the callbacks that do part of the work."
@@ -198,6 +198,8 @@ class _Predicts(_Cycles):
             self._announce('before_fit')
             self._stage('before_epoch', lambda: self._do_loader(dl, training=False), 'after_epoch',
                         CancelEpoch)
+        except CancelFit:
+            pass
         finally:
             self._announce('after_fit')
             self.model.train(was_training)
@@ -316,5 +318,5 @@ def _draw(xs, titles, right):
 
 
 # cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:d3d25f90
-#   9ac556e9:9cb8585b e6acbf91:7a35ca21 e6fd462e:988ea719 32ecd222:26de9bd8 f904b680:d129b55c
+#   9ac556e9:9cb8585b e6acbf91:7a35ca21 190aa3e6:90c187ce 32ecd222:26de9bd8 f904b680:d129b55c
 #   f0feaeed:cf1d790a
