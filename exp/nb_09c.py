@@ -3,7 +3,7 @@
 Exported from nbs/09c_add_progress_bar.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:3dd0850cdd4dbd76 head:622a3669
+# notebook2script 1 sha256:f51133280d6c31ef head:622a3669
 __all__ = ['ProgressCallback', 'read_jsonl', 'JsonlLogger']
 
 
@@ -39,7 +39,7 @@ def _clock(seconds):
     return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
 
 
-# %% 09c_add_progress_bar.ipynb cell 11 #1d384837
+# %% 09c_add_progress_bar.ipynb cell 11 #e4d531c3
 class _Status:
     "How far a run is: `done` of `total` batches of this epoch, `fraction` of the fit, and what was seen."
     def __init__(self, learn, start, rows, losses, valid):
@@ -50,8 +50,8 @@ class _Status:
         self.part = 'training' if learn.training else 'validation'
         self.rows, self.losses, self.valid = rows, losses, valid
         self.elapsed = time.perf_counter() - start
-        self.fraction = (len(rows) + self.done / self.total) / max(1, self.n_epochs)
-        self.ended = False
+        self.fraction = min(1., (learn.epoch + self.done / self.total) / max(1, self.n_epochs))
+        self.n_steps, self.ended = learn.n_epochs * sizes[0], False
 
     @property
     def left(self):
@@ -67,7 +67,7 @@ class _Status:
 
     def ending(self):
         "How a fit ended that did not do all its epochs, or nothing."
-        done = len(self.rows)
+        done = self.rows[-1]['epoch'] if self.rows else 0
         return '' if done == self.n_epochs else f'stopped after {done} of {self.n_epochs} epochs'
 
 
@@ -122,9 +122,9 @@ class _Terminal(_Lines):
         self._say_line(super().end, status)
 
 
-# %% 09c_add_progress_bar.ipynb cell 15 #39a16eae
+# %% 09c_add_progress_bar.ipynb cell 15 #4714806a
 def _thin(values, n=200):
-    "Numbers -> at most n pairs (place of the middle, mean) of equal pieces; numbers that are not finite left out."
+    "Numbers -> at most n pairs (middle, mean) of equal pieces; what is not finite is left out."
     size = max(1, -(-len(values) // n))
     pieces = [(i, [v for v in values[i:i + size] if math.isfinite(v)]) for i in range(0, len(values), size)]
     return [(i + (size + 1) / 2, sum(p) / len(p)) for i, p in pieces if p]
@@ -159,7 +159,7 @@ def _svg(losses, valid, steps):
             f'{_polyline(curve, scale, "#0072B2")}{_polyline(dots, scale, "#D55E00", dot=True)}{labels}</svg>')
 
 
-# %% 09c_add_progress_bar.ipynb cell 19 #77cba421
+# %% 09c_add_progress_bar.ipynb cell 20 #364a48ad
 def _as_table(rows):
     "The epochs' results -> Table"
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -168,8 +168,7 @@ def _as_table(rows):
         if value is None:
             return ''
         return str(value) if name == 'epoch' else f'{value:.1f} s' if name == 'seconds' else f'{value:.4f}'
-    return Table(['epoch' if n == 'epoch' else n for n in names],
-                 [[text(name, row.get(name)) for name in names] for row in rows])
+    return Table(names, [[text(name, row.get(name)) for name in names] for row in rows])
 
 
 def _as_html(status, plot):
@@ -208,7 +207,7 @@ class _Notebook:
     epoch = end = update
 
 
-# %% 09c_add_progress_bar.ipynb cell 21 #d1255e23
+# %% 09c_add_progress_bar.ipynb cell 22 #e46df98f
 class _Watching(Callback):
     "Rows, losses and time of a fit, for `ProgressCallback`."
     order = 60
@@ -217,7 +216,7 @@ class _Watching(Callback):
     def before_fit(self, learn):
         "Start from nothing; find out where to show it."
         self.rows, self.losses, self.valid, self._new = [], [], [], []
-        self._start = self._next = self._spoken = time.perf_counter()
+        self._start = self._next = time.perf_counter()
         self._display = self._find_display()
 
     def before_epoch(self, learn):
@@ -256,12 +255,10 @@ class _Watching(Callback):
 
     def _status(self, learn):
         self._take()
-        status = _Status(learn, self._start, self.rows, self.losses, self.valid)
-        status.n_steps = learn.n_epochs * len(learn.dls.train)
-        return status
+        return _Status(learn, self._start, self.rows, self.losses, self.valid)
 
 
-# %% 09c_add_progress_bar.ipynb cell 22 #2e54c068
+# %% 09c_add_progress_bar.ipynb cell 23 #2e54c068
 class ProgressCallback(_Watching):
     """Shows how a fit goes, as suits the place: it only watches.
 
@@ -287,7 +284,7 @@ class ProgressCallback(_Watching):
         return _Terminal(stream) if stream.isatty() else _Lines(stream)
 
 
-# %% 09c_add_progress_bar.ipynb cell 33 #0ece42e8
+# %% 09c_add_progress_bar.ipynb cell 35 #0ece42e8
 def _jsonable(x):
     "What JSON has no word for: numbers that are not finite as text, tensors as numbers, the rest by `str`."
     if isinstance(x, dict):
@@ -322,7 +319,7 @@ class _LineFile:
             self.fd = None
 
 
-# %% 09c_add_progress_bar.ipynb cell 35 #9566d454
+# %% 09c_add_progress_bar.ipynb cell 37 #9566d454
 def read_jsonl(path, event=None):
     """Read a log of `JsonlLogger`, also while it is being written. -> list of dicts
 
@@ -341,7 +338,7 @@ def read_jsonl(path, event=None):
     return records
 
 
-# %% 09c_add_progress_bar.ipynb cell 38 #fb68c61d
+# %% 09c_add_progress_bar.ipynb cell 40 #fb68c61d
 class JsonlLogger(Callback):
     """Writes what happens in a fit into a file, one JSON object on each line; it only watches.
 
@@ -399,6 +396,6 @@ class JsonlLogger(Callback):
             self._file = None
 
 
-# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 1d384837:3e8b947e b95560d8:93c7a7fc
-#   39a16eae:2f6fd38a 77cba421:f2b87a82 d1255e23:d394ea84 2e54c068:0cebf510 0ece42e8:cdbe189b
+# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 e4d531c3:11828a69 b95560d8:93c7a7fc
+#   4714806a:755bc53d 364a48ad:90fb15b8 e46df98f:6af12c4c 2e54c068:0cebf510 0ece42e8:cdbe189b
 #   9566d454:402e4a41 fb68c61d:2a0be27d
