@@ -128,12 +128,15 @@ def graded(notebook: Notebook, result: Result) -> list[dict]:
 def with_stubs(notebook: Notebook) -> Notebook:
     """A notebook at whose end every exercise comes again: the stub, then its test, which must raise.
 
-    So one run proves both: the solution passes, and the stub is caught, by the test and not before.
+    So one run proves both: the solution passes, and the stub is caught. What the solution defined is
+    forgotten first. A stub in the body of a class raises by itself, which is as good.
     """
     raw = deepcopy(notebook.raw)
     for e in exercises(notebook):
-        notes = (f'# {e.name} again, its solution cut out\n', f'# the test of {e.name}: must fail now\n')
-        raw['cells'] += [again(e.solution, notes[0] + stub(e.solution.source), []),
+        forget = ''.join(f'globals().pop({name!r}, None)\n' for name in sorted(bound(e.solution.source)))
+        notes = (f'# {e.name} again, its solution cut out\n{forget}',
+                 f'# the test of {e.name}: must fail now\n')
+        raw['cells'] += [again(e.solution, notes[0] + stub(e.solution.source), [MAY_RAISE]),
                          again(e.test, notes[1] + e.test.source, ['raises-exception'])]
     return parse(raw, notebook.path)
 

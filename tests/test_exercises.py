@@ -97,6 +97,12 @@ def test_a_stub_that_passes_its_test_fails_the_run(tmp_path, engine):
     assert path.read_bytes() == before
 
 
+def test_a_stub_in_the_body_of_a_class_is_caught(tmp_path):
+    made, _ = course(tmp_path, solution('class A:\n    ### BEGIN SOLUTION\n    x = 1\n    ### END SOLUTION'),
+                     test_cell('assert A.x == 1'))
+    assert made.run(exercises=True).exit_status == 0
+
+
 def test_stubs_change_nothing_for_changed(tmp_path):
     made, _ = course(tmp_path, solution(), test_cell())
     assert made.run(exercises=True).exit_status == 0
@@ -114,7 +120,7 @@ def test_with_stubs_leaves_the_cells_in_their_places(tmp_path):
     notebook = load(path)
     longer = with_stubs(notebook)
     assert [c.source for c in longer.cells[:4]] == [c.source for c in notebook.cells]
-    assert [c.tags for c in longer.cells[4:]] == [[], ['raises-exception']]
+    assert [c.tags for c in longer.cells[4:]] == [['may-raise'], ['raises-exception']]
     assert STUBBED in longer.cells[4].source and len({c.id for c in longer.cells}) == 6
 
 
