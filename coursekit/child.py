@@ -165,9 +165,9 @@ class App(ipykernel.kernelapp.IPKernelApp):
         self.displayhook.get_execution_count = lambda: self.kernel.execution_count
 
     def nothing(self, *args, **kwargs):
-        "A step that only sockets need."
+        "A step that only sockets or a command line need."
 
-    init_poller = init_heartbeat = write_connection_file = log_connection_info = nothing
+    parse_command_line = init_poller = init_heartbeat = write_connection_file = log_connection_info = nothing
     init_crash_handler = configure_tornado_logger = nothing
 
 
@@ -188,7 +188,7 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     fresh_state()
     App.link = link
     app = App.instance(config=Config({'HistoryManager': {'hist_file': ':memory:'}}))
-    app.initialize([])  # without arguments: reading them costs a third of the start
+    app.initialize([])
     try:
         asyncio.run(cells(app.kernel, link, job))
     except BaseException as e:  # the notebook broke what runs it; say so while the link stands
