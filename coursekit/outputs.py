@@ -86,7 +86,7 @@ class Scrubber:
         self.pairs = sorted(pairs.items(), key=lambda p: -len(p[0]))
 
     def __call__(self, text: str) -> str:
-        text = CELL_FILE.sub(r'/tmp/ipykernel/\1', text)
+        text = CELL_FILE.sub(r'ipykernel/\1', text)
         for folder, name in self.pairs:
             text = text.replace(folder + os.sep, name + '/' if name else '')
         return text

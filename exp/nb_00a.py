@@ -3,7 +3,7 @@
 Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:d569c2b3d88dfec3 head:cdd8a313
+# notebook2script 1 sha256:a0cb62ff82c365eb head:cdd8a313
 __all__ = ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
            'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
            'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
@@ -300,17 +300,22 @@ VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-
 
 
 # %% 00a_data.ipynb cell 70 #2c679f06
-def _cache_dir():
-    "The folder that downloads and generated data land in -> Path"
-    from platformdirs import user_cache_path
-    for folder in (course_root() / 'data', user_cache_path('foundations-course')):
+def _first_writable(folders):
+    "The first of the folders that is there, or can be made, and can be written to; None if there is none."
+    for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
         if os.access(folder, os.W_OK):
             return folder
-    return Path(tempfile.gettempdir())
+
+
+def _cache_dir():
+    "The folder that downloads and generated data land in -> Path"
+    from platformdirs import user_cache_path
+    folders = course_root() / 'data', user_cache_path('foundations-course')
+    return _first_writable(folders) or Path(tempfile.gettempdir())
 
 
 def _data_dirs():
@@ -367,17 +372,21 @@ def _recipe_id():
     return f'{RECIPE["version"]}-{hashlib.sha256(text).hexdigest()[:8]}'
 
 
-def _digits_folder():
-    "The folder with the built-in digits, made on the first call -> Path"
-    name = 'digits-' + _recipe_id()
+def _made_once(name, write):
+    "The folder `name` among the data; where there is none, `write(folder)` makes it, once -> Path"
     for folder in _data_dirs():
         if (folder / name).is_dir():
             return folder / name
     target = _cache_dir() / name
     with _locked(target):
         if not target.is_dir():  # nobody else made it while we waited
-            _write_folder(target, _write_digits)
+            _write_folder(target, write)
     return target
+
+
+def _digits_folder():
+    "The folder with the built-in digits, made on the first call -> Path"
+    return _made_once('digits-' + _recipe_id(), _write_digits)
 
 
 # %% 00a_data.ipynb cell 81 #70f10556
@@ -740,8 +749,8 @@ def get_data():
 # cell hashes: 78e684ac:5d72d5c9 306d838e:22e88031 9babcb35:12034e77 5fc1d1e4:ae1bc509
 #   09570f32:3600c1f7 021ec60f:6f1e3e40 15b69947:76aa8ba0 8156d01d:256242f7 c140bfe4:71d1c86a
 #   19649e8c:986ac298 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
-#   997991ed:8bd7fe0c bb30eefc:2d5a8cb2 e83afe9f:b5fa50ed 96edbe85:3d01e28c 2c679f06:e1710124
-#   44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:bdbd5e14 70f10556:96500f04 f68aee2a:78d46c53
+#   997991ed:8bd7fe0c bb30eefc:2d5a8cb2 e83afe9f:b5fa50ed 96edbe85:3d01e28c 2c679f06:f3ea1ed3
+#   44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:836cb19d 70f10556:96500f04 f68aee2a:78d46c53
 #   60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74 81f68e80:0df3b50f
 #   c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265 62e60d2c:8da3dcc6 30c2c15d:7f2777e9
 #   eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2 37cab8cd:141e094d 188d77e9:40d3f637

@@ -3,7 +3,7 @@
 Exported from nbs/01c_fast_matmul.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:c38614187a586752 head:dcd79730
+# notebook2script 1 sha256:7530e323cbd1670e head:dcd79730
 __all__ = ['find_compiler', 'has_compiler', 'NoCompiler', 'CompileError', 'compile_c', 'MATMUL_C',
            'c_matmul', 'numba_matmul']
 
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from exp.nb_00a import course_root
+from exp.nb_00a import _first_writable, course_root
 
 
 # %% 01c_fast_matmul.ipynb cell 19 #533b4d0a
@@ -86,14 +86,8 @@ def _library_folder():
         folders.insert(0, course_root() / '.course' / 'c')
     except FileNotFoundError:
         pass  # installed without the course's folders
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    return Path(tempfile.mkdtemp(prefix='course-c-'))  # for this process alone
+    return (_first_writable(folders)
+            or Path(tempfile.mkdtemp(prefix='course-c-')))  # for this process alone
 
 
 def _library_file(source, name, flags, cc):
@@ -398,7 +392,7 @@ def numba_matmul(a, b, out=None):
     return c if out is None else out.copy_(c)
 
 
-# cell hashes: e57789a5:cab97497 533b4d0a:fc5c26bd ef4234e6:2281375e c88cbefa:2b968eb8
+# cell hashes: e57789a5:5d1eb273 533b4d0a:fc5c26bd ef4234e6:2281375e c88cbefa:f04f2112
 #   dbe5ead8:7997d1a1 c3723b1b:a251b06f df24dba6:6263cf6a ba979ebd:c67ff03e 492f7fa3:f8fd31d0
 #   ce2df4e2:9d12e648 77caff2f:d7de9169 890c8bf2:6afab4b9 adc8d9b7:372373fd 4960a48f:0feee84a
 #   39146053:0ad3c70e 5f85d86c:4233a606 e2b4cc45:c00a83f9 50ecb673:c18d5d06

@@ -3,7 +3,7 @@
 Exported from nbs/08_data_block.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:c860b7d566fcdb7b head:df7726fb
+# notebook2script 1 sha256:fe4fd545babff063 head:df7726fb
 __all__ = ['CLASSES', 'PICTURES', 'make_pictures', 'pictures', 'IMAGE_EXTENSIONS', 'get_files',
            'ItemList', 'ImageError', 'open_image', 'ImageList', 'split_by_grandparent',
            'split_randomly', 'Split', 'Transform', 'CategoryProcessor', 'label_by_parent',
@@ -27,8 +27,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from exp.nb_00 import Table
-from exp.nb_00a import (FONTS, VALID_FONTS, _cache_dir, _data_dirs, _locked, _write_folder, load_glyphs,
-                        show_images)
+from exp.nb_00a import FONTS, VALID_FONTS, _made_once, load_glyphs, show_images
 from exp.nb_03 import BatchSampler, DataLoader, Sampler, collate
 from exp.nb_04 import DataLoaders
 from exp.nb_06 import Hooks
@@ -164,14 +163,7 @@ def pictures():
     """
     recipe = repr((PICTURES, CLASSES, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
     name = f'pictures-{PICTURES["version"]}-{hashlib.sha256(recipe).hexdigest()[:8]}'
-    for folder in _data_dirs():
-        if (folder / name).is_dir():
-            return folder / name
-    target = _cache_dir() / name
-    with _locked(target):
-        if not target.is_dir():  # nobody else made it while we waited
-            _write_folder(target, _write_pictures)
-    return target
+    return _made_once(name, _write_pictures)
 
 
 # %% 08_data_block.ipynb cell 21 #c3939bf4
@@ -852,8 +844,8 @@ def model_summary(model, xb):
                    sum(p.numel() for p in params if p.requires_grad), sum(row[-1] for row in rows))
 
 
-# cell hashes: f77b256d:2bda4d17 af6406fc:9c271e50 33a8d88a:4d065ed5 814abdb7:a7815418
-#   27056fa6:b442e0ee d902798e:1ccf7d1b 8240c919:f871dfa8 c3939bf4:92ea3fe4 06e8c842:e1484010
+# cell hashes: f77b256d:0137056e af6406fc:9c271e50 33a8d88a:4d065ed5 814abdb7:a7815418
+#   27056fa6:b442e0ee d902798e:1ccf7d1b 8240c919:1d34638a c3939bf4:92ea3fe4 06e8c842:e1484010
 #   b4e0486f:e5fbe582 bf3a847b:0167be34 c2488770:343a8c0c 6f33c788:9809f99f f47db426:c3364a03
 #   4c72ddfa:b461de62 bf5b7024:f61bc3a9 a7981eda:ab56d51a f07cf323:747b4387 3ddf7414:bbccf658
 #   562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e 3ccb9519:c11c5f69 6c51eb74:0421f2a6

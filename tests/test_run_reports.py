@@ -152,8 +152,8 @@ Thread 0x00007f (most recent call first):
 
 Current thread 0x00007e (most recent call first):
   File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
-  File "/tmp/ipykernel_12/34.py", line 3 in f
-  File "/tmp/ipykernel_12/56.py", line 1 in <module>
+  File "/x/ipykernel_12/34.py", line 3 in f
+  File "/x/ipykernel_12/56.py", line 1 in <module>
   File "/x/IPython/core/interactiveshell.py", line 3577 in run_code
 
 Extension modules: numpy
