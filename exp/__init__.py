@@ -57,10 +57,12 @@ nb_09b   A complete Learner
          split_at, check_groups, spread, activation_for, FullLearner
 nb_09c   A progress bar, and a log that survives
          ProgressCallback, read_jsonl, JsonlLogger
+nb_11    Train Imagenette: residual networks and a recipe
+         ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:ca4cbdca1e4b419e head:4a2847bb
+# notebook2script 1 sha256:b4194c63d67295a5 head:db1b7650
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -185,5 +187,11 @@ CHAPTERS = {
         'title': 'A progress bar, and a log that survives',
         'notebook': '09c_add_progress_bar.ipynb',
         'names': ['ProgressCallback', 'read_jsonl', 'JsonlLogger'],
+    },
+    'nb_11': {
+        'title': 'Train Imagenette: residual networks and a recipe',
+        'notebook': '11_train_imagenette.ipynb',
+        'names': ['ResBlock', 'XResNet', 'xresnet18', 'xresnet34', 'xresnet50', 'xresnet101',
+                  'xresnet152', 'cnn_learner'],
     },
 }
