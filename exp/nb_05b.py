@@ -3,7 +3,7 @@
 Exported from nbs/05b_early_stopping.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:5db4d9fc4523dd16 head:a11d3f59
+# notebook2script 1 sha256:39b4d38cbd4f957a head:a11d3f59
 __all__ = ['Best', 'EarlyStopping', 'save_atomically', 'SaveBest', 'NanGuard', 'Checkpoint']
 
 
@@ -19,7 +19,7 @@ from exp.nb_04 import Callback, CancelFit
 from exp.nb_05 import rng_states, set_rng_states
 
 
-# %% 05b_early_stopping.ipynb cell 7 #73f0d1df
+# %% 05b_early_stopping.ipynb cell 8 #73f0d1df
 class Best:
     """The best value of one of `learn.metrics` so far.
 
@@ -52,7 +52,7 @@ class Best:
         return better
 
 
-# %% 05b_early_stopping.ipynb cell 10 #2e32b979
+# %% 05b_early_stopping.ipynb cell 12 #2e32b979
 class EarlyStopping(Callback):
     """Ends the fit when a metric has not improved for `patience` epochs in a row.
 
@@ -90,7 +90,7 @@ class EarlyStopping(Callback):
         self.bad_epochs, self.best.value = state['bad_epochs'], state['best']
 
 
-# %% 05b_early_stopping.ipynb cell 18 #73f60079
+# %% 05b_early_stopping.ipynb cell 23 #73f60079
 def save_atomically(obj, path):
     """`torch.save` that leaves the old file or the new one under `path`, never a torn one. -> the path
 
@@ -110,7 +110,7 @@ def save_atomically(obj, path):
     return path
 
 
-# %% 05b_early_stopping.ipynb cell 21 #fd4b38a6
+# %% 05b_early_stopping.ipynb cell 27 #fd4b38a6
 class SaveBest(Callback):
     """Saves the model's weights at `path` whenever a metric improves.
 
@@ -147,7 +147,7 @@ class SaveBest(Callback):
         self.best.value = state['best']
 
 
-# %% 05b_early_stopping.ipynb cell 26 #4585ba45
+# %% 05b_early_stopping.ipynb cell 33 #4585ba45
 class NanGuard(Callback):
     """Ends the fit when a training loss is NaN or infinite, with the weights that the epoch began with.
 
@@ -176,7 +176,7 @@ class NanGuard(Callback):
             raise CancelFit
 
 
-# %% 05b_early_stopping.ipynb cell 29 #91383d54
+# %% 05b_early_stopping.ipynb cell 37 #91383d54
 class Checkpoint(Callback):
     """Saves the whole state of a run at `path` after every `every` epochs, and can go on from there.
 
@@ -210,7 +210,7 @@ class Checkpoint(Callback):
             save_atomically(_run_state(learn, self._cbs, done), self.path)
 
 
-# %% 05b_early_stopping.ipynb cell 31 #41c64309
+# %% 05b_early_stopping.ipynb cell 39 #41c64309
 def _run_state(learn, cbs, done):
     "All that the next epoch depends on."
     sampler = getattr(learn.dls.train, 'sampler', None)
@@ -220,6 +220,7 @@ def _run_state(learn, cbs, done):
                 sampler=sampler.state_dict() if hasattr(sampler, 'state_dict') else None)
 
 
+# %% 05b_early_stopping.ipynb cell 41 #36058b2a
 def _check_fits(name, state, n_epochs, cbs):
     "Refuse a checkpoint of a longer run, or of other callbacks."
     if state['epoch'] > n_epochs:
@@ -242,4 +243,4 @@ def _load_run(learn, cbs, state):
 
 
 # cell hashes: 6e6fcbe1:2f34dec1 73f0d1df:af2b2e58 2e32b979:5f05c95f 73f60079:f2c15cbb
-#   fd4b38a6:f82839b0 4585ba45:5f119fa9 91383d54:641530f4 41c64309:5ac7b15f
+#   fd4b38a6:f82839b0 4585ba45:5f119fa9 91383d54:641530f4 41c64309:9a6f6c5d 36058b2a:f3315dd8
