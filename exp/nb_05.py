@@ -3,7 +3,7 @@
 Exported from nbs/05_anneal.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:bf4791f84b5f374e head:73a0b303
+# notebook2script 1 sha256:1a3e047e62238f94 head:73a0b303
 __all__ = ['sched_lin', 'sched_no', 'sched_cos', 'sched_exp', 'combine_scheds', 'one_cycle',
            'ParamScheduler', 'rng_states', 'set_rng_states', 'suggest_lr', 'LRFinder']
 
@@ -29,7 +29,7 @@ def _check_pos(pos):
     return min(max(pos, 0.), 1.)
 
 
-# %% 05_anneal.ipynb cell 7 #cae758cb
+# %% 05_anneal.ipynb cell 8 #cae758cb
 def sched_lin(start, end):
     "A straight line from `start` to `end`: p ↦ start + p·(end − start). -> function of the position in [0, 1]"
     return lambda pos: start + _check_pos(pos) * (end - start)
@@ -40,7 +40,7 @@ def sched_no(start, end):
     return lambda pos: start + 0 * _check_pos(pos)
 
 
-# %% 05_anneal.ipynb cell 9 #49e26147
+# %% 05_anneal.ipynb cell 10 #49e26147
 def sched_cos(start, end):
     "Half a cosine, flat at both ends. Source: Loshchilov & Hutter 2016, arXiv 1608.03983, eq. 5."
     return lambda pos: start + (1 - math.cos(math.pi * _check_pos(pos))) * (end - start) / 2
@@ -53,7 +53,7 @@ def sched_exp(start, end):
     return lambda pos: start * (end / start) ** _check_pos(pos)
 
 
-# %% 05_anneal.ipynb cell 21 #c947e8d4
+# %% 05_anneal.ipynb cell 24 #c947e8d4
 def combine_scheds(pcts, scheds):
     """Schedules one after another. -> function of the position in [0, 1]
 
@@ -76,7 +76,7 @@ def combine_scheds(pcts, scheds):
     return schedule
 
 
-# %% 05_anneal.ipynb cell 28 #c6780c0c
+# %% 05_anneal.ipynb cell 34 #c6780c0c
 def one_cycle(lr_max, pct_start=.25, div=25., div_final=1e5):
     """The one-cycle schedule of the learning rate. -> function of the position in [0, 1]
 
@@ -91,7 +91,7 @@ def one_cycle(lr_max, pct_start=.25, div=25., div_final=1e5):
                           [sched_cos(lr_max / div, lr_max), sched_cos(lr_max, lr_max / div_final)])
 
 
-# %% 05_anneal.ipynb cell 31 #c36b5ecf
+# %% 05_anneal.ipynb cell 38 #c36b5ecf
 class ParamScheduler(Callback):
     """Sets hyper-parameters of the optimiser before every training batch, by schedules of the position.
 
@@ -123,7 +123,7 @@ class ParamScheduler(Callback):
                 set_hyper(learn.opt, name, sched(pos))
 
 
-# %% 05_anneal.ipynb cell 40 #9b74aa1a
+# %% 05_anneal.ipynb cell 49 #9b74aa1a
 def rng_states():
     """The states of Python's, NumPy's and torch's random generators (CUDA's too, where in use). -> dict
 
@@ -145,7 +145,7 @@ def set_rng_states(states):
         torch.cuda.set_rng_state_all(states['cuda'])
 
 
-# %% 05_anneal.ipynb cell 43 #18b2c56b
+# %% 05_anneal.ipynb cell 53 #18b2c56b
 def _snapshot(learn):
     "All that training changes in a learner, copied."
     sampler = getattr(learn.dls.train, 'sampler', None)
@@ -165,7 +165,7 @@ def _restore(learn, state):
         learn.dls.train.sampler.load_state_dict(state['sampler'])
 
 
-# %% 05_anneal.ipynb cell 45 #7dcbe0b8
+# %% 05_anneal.ipynb cell 55 #7dcbe0b8
 def _smoothed(losses, beta=.8):
     "Exponential average of the losses, corrected for its start at zero. -> list of the same length"
     average, out = 0., []
@@ -175,7 +175,7 @@ def _smoothed(losses, beta=.8):
     return out
 
 
-# %% 05_anneal.ipynb cell 47 #e6415bdd
+# %% 05_anneal.ipynb cell 58 #e6415bdd
 def suggest_lr(lrs, losses):
     """Half the learning rate at which the smoothed loss is lowest. -> float
 
@@ -188,7 +188,7 @@ def suggest_lr(lrs, losses):
     return lrs[smooth.index(min(smooth))] / 2
 
 
-# %% 05_anneal.ipynb cell 48 #6c4e8dd6
+# %% 05_anneal.ipynb cell 60 #6c4e8dd6
 def _plot_search(lrs, losses):
     "The figure of `LRFinder.plot`."
     import matplotlib.pyplot as plt
@@ -203,7 +203,7 @@ def _plot_search(lrs, losses):
     return fig
 
 
-# %% 05_anneal.ipynb cell 50 #bd41e5f5
+# %% 05_anneal.ipynb cell 62 #bd41e5f5
 class _Search(Callback):
     order = -50
 
@@ -231,7 +231,7 @@ class _Search(Callback):
         _restore(learn, self._before)
 
 
-# %% 05_anneal.ipynb cell 52 #c271c50b
+# %% 05_anneal.ipynb cell 64 #c271c50b
 class LRFinder(_Search):
     """Tries learning rates from min_lr to max_lr, a little larger at each batch, and suggests one.
 
