@@ -3,7 +3,7 @@
 Exported from nbs/08_data_block.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:fe4fd545babff063 head:df7726fb
+# notebook2script 1 sha256:6e90f52fbb045c13 head:df7726fb
 __all__ = ['CLASSES', 'PICTURES', 'make_pictures', 'pictures', 'IMAGE_EXTENSIONS', 'get_files',
            'ItemList', 'ImageError', 'open_image', 'ImageList', 'split_by_grandparent',
            'split_randomly', 'Split', 'Transform', 'CategoryProcessor', 'label_by_parent',
@@ -54,7 +54,7 @@ PICTURES = {
 }
 
 
-# %% 08_data_block.ipynb cell 7 #33a8d88a
+# %% 08_data_block.ipynb cell 8 #33a8d88a
 def _sample_photos():
     "scikit-learn's two photos, one above the other -> float32 (3, 854, 640) in [0, 1]"
     from sklearn.datasets import load_sample_images
@@ -67,7 +67,7 @@ def _between(bounds, *shape, generator):
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
 
-# %% 08_data_block.ipynb cell 10 #814abdb7
+# %% 08_data_block.ipynb cell 12 #814abdb7
 def _crops(n, part, photos, generator):
     "n random square pieces of the photos, from the strips that belong to `part` -> (n, 3, side, side)"
     side, (w, h) = PICTURES['side'], (photos.shape[2], photos.shape[1] / 2)
@@ -86,7 +86,7 @@ def _crops(n, part, photos, generator):
     return crops.view(3, n, side, side).transpose(0, 1)
 
 
-# %% 08_data_block.ipynb cell 12 #27056fa6
+# %% 08_data_block.ipynb cell 14 #27056fa6
 def _random_maps(n, size, generator):
     "Affine maps from places in the picture to places in the glyph -> (n, 2, 3)"
     def even(name):
@@ -99,6 +99,7 @@ def _random_maps(n, size, generator):
     return torch.cat([maps, -maps @ place[:, :, None]], 2)
 
 
+# %% 08_data_block.ipynb cell 16 #76aefae2
 def _masks(n, part, bank, generator):
     "n random figures in fonts of `part` -> masks (n, 1, side, side) in [0, 1], labels (n,)"
     side = PICTURES['side']
@@ -113,7 +114,7 @@ def _masks(n, part, bank, generator):
     return F.grid_sample(bank[font, labels][:, None], grid, align_corners=False), labels
 
 
-# %% 08_data_block.ipynb cell 14 #d902798e
+# %% 08_data_block.ipynb cell 18 #d902798e
 def _colours(ground, mask, generator):
     "A colour for each figure, told apart from the ground under it -> (n, 3, 1, 1) in [0, 1]"
     n = len(ground)
@@ -124,6 +125,7 @@ def _colours(ground, mask, generator):
     return (under + far * way).clamp(0, 1)[:, :, None, None]
 
 
+# %% 08_data_block.ipynb cell 20 #f1472480
 def make_pictures(n, part, seed):
     """Paint n pictures. -> (images uint8 (n, 3, 64, 64), labels int64 (n,), places in CLASSES)
 
@@ -144,7 +146,7 @@ def make_pictures(n, part, seed):
     return torch.cat(images), torch.cat(labels)
 
 
-# %% 08_data_block.ipynb cell 18 #8240c919
+# %% 08_data_block.ipynb cell 24 #8240c919
 def _write_pictures(folder):
     "The built-in pictures as `train/<class>/…png` and `valid/<class>/…png`."
     for seed, part in enumerate(('train', 'valid')):
@@ -155,6 +157,7 @@ def _write_pictures(folder):
             Image.fromarray(x).save(folder / part / CLASSES[y] / f'{i:05}.png', compress_level=3)
 
 
+# %% 08_data_block.ipynb cell 26 #e6ddd9d0
 def pictures():
     """The folder of the built-in pictures, 4,000 to train and 1,000 to validate, 64×64 in colour. -> Path
 
@@ -166,7 +169,7 @@ def pictures():
     return _made_once(name, _write_pictures)
 
 
-# %% 08_data_block.ipynb cell 21 #c3939bf4
+# %% 08_data_block.ipynb cell 30 #c3939bf4
 IMAGE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
@@ -181,6 +184,7 @@ def _walk(path, recurse):
         yield from (os.path.join(folder, name) for name in names if not name.startswith('.'))
 
 
+# %% 08_data_block.ipynb cell 32 #d64f949c
 def get_files(path, extensions=None, recurse=True):
     """All files in a folder, sorted. -> list of Path
 
@@ -204,7 +208,7 @@ def get_files(path, extensions=None, recurse=True):
     return [Path(f) for f in found]
 
 
-# %% 08_data_block.ipynb cell 25 #06e8c842
+# %% 08_data_block.ipynb cell 36 #06e8c842
 class ItemList:
     """Items of any kind: `items[i]` opens one, `items[a:b]` or `items[[3, 1]]` is a shorter list.
 
@@ -263,6 +267,7 @@ class ItemList:
         return Split.of(self, splitter(self.items, **kwargs), allow_repeats)
 
 
+# %% 08_data_block.ipynb cell 38 #ee633dd3
 def _error_of(f, x):
     "What goes wrong in f(x), or None."
     try:
@@ -271,7 +276,7 @@ def _error_of(f, x):
         return e
 
 
-# %% 08_data_block.ipynb cell 32 #b4e0486f
+# %% 08_data_block.ipynb cell 46 #b4e0486f
 class ImageError(ValueError):
     "A file that cannot be read as a picture; the message names it."
 
@@ -291,6 +296,7 @@ def _on_white(img):
     return paper
 
 
+# %% 08_data_block.ipynb cell 48 #2a95dd44
 def _plain(img, mode):
     "Upright, 8 bits, opaque, in the mode asked for."
     if img.getexif().get(274, 1) != 1:  # the tag for orientation
@@ -304,6 +310,7 @@ def _plain(img, mode):
     return img if img.mode == mode else img.convert(mode)
 
 
+# %% 08_data_block.ipynb cell 50 #5eeefe4b
 def open_image(path, mode='RGB'):
     """Open a picture file: upright, 8 bits, opaque (transparent parts on white). -> PIL image
 
@@ -320,7 +327,7 @@ def open_image(path, mode='RGB'):
         raise ImageError(f'{path} cannot be read as a picture: {e}') from e
 
 
-# %% 08_data_block.ipynb cell 38 #bf3a847b
+# %% 08_data_block.ipynb cell 58 #bf3a847b
 class ImageList(ItemList):
     """Picture files; `images[i]` is a PIL image, see `open_image`.
 
@@ -337,7 +344,7 @@ class ImageList(ItemList):
         return open_image(item, self.mode)
 
 
-# %% 08_data_block.ipynb cell 42 #c2488770
+# %% 08_data_block.ipynb cell 62 #c2488770
 def split_by_grandparent(items, train='train', valid='valid'):
     """Split paths like `train/cat/1.png` by the folder above their folder. -> (train places, valid places)
 
@@ -350,6 +357,7 @@ def split_by_grandparent(items, train='train', valid='valid'):
     return [i for i, n in enumerate(names) if n == train], [i for i, n in enumerate(names) if n == valid]
 
 
+# %% 08_data_block.ipynb cell 64 #f8c8642e
 def split_randomly(items, valid=.2, seed=0):
     """Draw a share of the items for validation. -> (train places, valid places), both in order
 
@@ -362,7 +370,7 @@ def split_randomly(items, valid=.2, seed=0):
     return sorted(places[cut:]), sorted(places[:cut])
 
 
-# %% 08_data_block.ipynb cell 45 #6f33c788
+# %% 08_data_block.ipynb cell 68 #6f33c788
 def _rough(item):
     "Something cheap that is equal for equal items: of a file, its size."
     return os.path.getsize(item) if isinstance(item, Path) else _exact(item)
@@ -375,6 +383,7 @@ def _exact(item):
     return item if isinstance(item, Hashable) and not isinstance(item, torch.Tensor) else repr(item)
 
 
+# %% 08_data_block.ipynb cell 70 #f88e38be
 def _shared(train, valid):
     "Items of two lists that are the same: equal, or files of equal content. -> list of pairs"
     sizes = [_rough(item) for item in train], [_rough(item) for item in valid]
@@ -384,7 +393,7 @@ def _shared(train, valid):
     return [(known[key], item) for key, item in keys if key in known]
 
 
-# %% 08_data_block.ipynb cell 47 #f47db426
+# %% 08_data_block.ipynb cell 72 #f47db426
 class Split:
     """The two parts of a list of items, `train` and `valid`, made by `ItemList.split`. Next step: `label`."""
     def __init__(self, train, valid):
@@ -415,7 +424,7 @@ class Split:
         return f'train: {self.train!r}\nvalid: {self.valid!r}'
 
 
-# %% 08_data_block.ipynb cell 51 #4c72ddfa
+# %% 08_data_block.ipynb cell 76 #4c72ddfa
 class Transform:
     """A step on the way from an item to a batch: override what you need. As it stands it does nothing.
 
@@ -438,6 +447,7 @@ class Transform:
         return x
 
 
+# %% 08_data_block.ipynb cell 78 #b3919ddc
 class _Step(Transform):
     "A plain function as a transform."
     def __init__(self, f):
@@ -455,7 +465,7 @@ def _as_transform(f):
     return _Step(f)
 
 
-# %% 08_data_block.ipynb cell 53 #bf5b7024
+# %% 08_data_block.ipynb cell 80 #bf5b7024
 class CategoryProcessor(Transform):
     """Labels to numbers from 0 and back; the vocabulary is that of the training part, sorted.
 
@@ -491,12 +501,13 @@ class CategoryProcessor(Transform):
         return self.vocab[int(i)]
 
 
+# %% 08_data_block.ipynb cell 82 #de12fffc
 def label_by_parent(item):
     "The name of the folder a file lies in: `train/cat/1.png` -> 'cat'."
     return Path(item).parent.name
 
 
-# %% 08_data_block.ipynb cell 57 #a7981eda
+# %% 08_data_block.ipynb cell 86 #a7981eda
 class ItemDataset:
     """Items with targets: `ds[i]` is the pair (x, y) after all steps, `ds.gather(idx)` a batch of them.
 
@@ -559,7 +570,7 @@ class ItemDataset:
         return Table(['input', 'label'], [(str(x)[:60], y) for x, y in pairs])
 
 
-# %% 08_data_block.ipynb cell 59 #f07cf323
+# %% 08_data_block.ipynb cell 88 #f07cf323
 class _Reaching:
     "The inputs of a dataset as they reach its next step, a sequence that opens them when asked."
     def __init__(self, ds):
@@ -574,6 +585,7 @@ class _Reaching:
         return self.ds.x([i])[0] if self.ds._batched else self.ds._open(i)
 
 
+# %% 08_data_block.ipynb cell 90 #fa73273e
 def _targets(items, func, tfm):
     "The targets of all items; errors name the item. -> list"
     targets = []
@@ -588,7 +600,7 @@ def _targets(items, func, tfm):
     return targets
 
 
-# %% 08_data_block.ipynb cell 61 #3ddf7414
+# %% 08_data_block.ipynb cell 92 #3ddf7414
 class LabelledData:
     """Two datasets of items, `train` and `valid`, made by `Split.label`. Next steps: `transform`, `to_dls`.
 
@@ -638,7 +650,7 @@ class LabelledData:
         return f'train: {len(self.train)} items, valid: {len(self.valid)} items; {steps}'
 
 
-# %% 08_data_block.ipynb cell 64 #562045a8
+# %% 08_data_block.ipynb cell 96 #562045a8
 class Resize(Transform):
     """Pictures to one size, (h, w) or a number for both; for PIL images.
 
@@ -671,7 +683,7 @@ class Resize(Transform):
         return left, top, left + w * scale, top + h * scale
 
 
-# %% 08_data_block.ipynb cell 69 #64133b49
+# %% 08_data_block.ipynb cell 102 #64133b49
 class ToTensor(Transform):
     "PIL image, h × w, 8 bits -> float32 tensor (3, h, w) in [0, 1], or (1, h, w) if it is grey"
     def __call__(self, img):
@@ -682,7 +694,7 @@ class ToTensor(Transform):
         return x.contiguous().float().div_(255)
 
 
-# %% 08_data_block.ipynb cell 72 #1ccccb49
+# %% 08_data_block.ipynb cell 106 #1ccccb49
 class NormalizeChannels(Transform):
     """Each channel to mean 0 and sd 1: (x − mean)/std, for batches (bs, c, h, w).
 
@@ -734,7 +746,7 @@ class NormalizeChannels(Transform):
         return x * std + mean
 
 
-# %% 08_data_block.ipynb cell 79 #3ccb9519
+# %% 08_data_block.ipynb cell 114 #3ccb9519
 class _Gathered(torch.utils.data.Dataset):
     "A dataset whose `[idx]` is a whole batch, for torch's loader with workers."
     def __init__(self, ds):
@@ -759,6 +771,7 @@ class _Lazily:
         yield from self.batches
 
 
+# %% 08_data_block.ipynb cell 116 #b4ea5c2c
 def _with_workers(ds, bs, workers, shuffle=False, drop_last=False, generator=None):
     "torch's loader with our order and our batches."
     sampler = _Lazily(BatchSampler(Sampler(ds, shuffle, generator), bs, drop_last))
@@ -766,6 +779,7 @@ def _with_workers(ds, bs, workers, shuffle=False, drop_last=False, generator=Non
                                        persistent_workers=True)
 
 
+# %% 08_data_block.ipynb cell 118 #3c0e792b
 def to_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, generator=None):
     """Loaders for a pair of datasets. -> DataLoaders, training shuffled, validation in order
 
@@ -781,7 +795,7 @@ def to_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, generator=Non
                        _with_workers(data.valid, valid_bs, workers))
 
 
-# %% 08_data_block.ipynb cell 98 #6c51eb74
+# %% 08_data_block.ipynb cell 138 #6c51eb74
 def _macs(module, inp, out):
     "Multiply-accumulates of one call of a layer; 0 for layers without products to sum."
     if isinstance(module, nn.Linear):
@@ -798,6 +812,7 @@ def _shape(out):
     return ' × '.join(map(str, out.shape)) if isinstance(out, torch.Tensor) else type(out).__name__
 
 
+# %% 08_data_block.ipynb cell 140 #3669fc1b
 class Summary(Table):
     "What `model_summary` found; shown as a table. `params`, `trainable`, `macs` (for one sample): the totals."
     def __init__(self, rows, params, trainable, macs):
@@ -807,13 +822,14 @@ class Summary(Table):
         super().__init__(['layer', 'type', 'output', 'parameters', 'MACs'], [*text, total])
 
 
-# %% 08_data_block.ipynb cell 99 #6bbfc672
+# %% 08_data_block.ipynb cell 142 #6bbfc672
 def _layers(model):
     "Name of each module that has no parts, or parameters of its own."
     return {m: name or type(m).__name__ for name, m in model.named_modules()
             if not list(m.children()) or list(m.parameters(recurse=False))}
 
 
+# %% 08_data_block.ipynb cell 144 #52c4ac3b
 def model_summary(model, xb):
     """The layers in the order they are called, with output shapes, parameters and MACs. -> Summary
 
@@ -845,8 +861,11 @@ def model_summary(model, xb):
 
 
 # cell hashes: f77b256d:0137056e af6406fc:9c271e50 33a8d88a:4d065ed5 814abdb7:a7815418
-#   27056fa6:b442e0ee d902798e:1ccf7d1b 8240c919:1d34638a c3939bf4:92ea3fe4 06e8c842:e1484010
-#   b4e0486f:e5fbe582 bf3a847b:0167be34 c2488770:343a8c0c 6f33c788:9809f99f f47db426:c3364a03
-#   4c72ddfa:b461de62 bf5b7024:f61bc3a9 a7981eda:ab56d51a f07cf323:747b4387 3ddf7414:bbccf658
-#   562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e 3ccb9519:c11c5f69 6c51eb74:0421f2a6
-#   6bbfc672:509e57db
+#   27056fa6:8e531697 76aefae2:eafed852 d902798e:2b9081c6 f1472480:1d98e444 8240c919:2b29db29
+#   e6ddd9d0:12fa9f2f c3939bf4:a7ac2805 d64f949c:71459237 06e8c842:1ec4a92e ee633dd3:b7b1abb8
+#   b4e0486f:0ddac3fd 2a95dd44:2ecfc3ea 5eeefe4b:a3e0f93a bf3a847b:0167be34 c2488770:792b48bc
+#   f8c8642e:a962b4b8 6f33c788:7fd4534c f88e38be:c19f8281 f47db426:c3364a03 4c72ddfa:af47a0e4
+#   b3919ddc:1c0d26e5 bf5b7024:c5d30684 de12fffc:474e7078 a7981eda:ab56d51a f07cf323:74ef8f27
+#   fa73273e:fae90e43 3ddf7414:bbccf658 562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e
+#   3ccb9519:3a41b252 b4ea5c2c:89d188b7 3c0e792b:38f287f9 6c51eb74:c32ef0b9 3669fc1b:0cf74623
+#   6bbfc672:f24f9125 52c4ac3b:ce2a4a3e
