@@ -12,6 +12,8 @@ what to run
   --changed         only those whose cells, imported modules, data or package versions changed
                     since they passed; says why each is run or skipped
   --lf              only those that failed last time
+  --watch           go on until Ctrl-C: whenever a notebook, a module or data is saved, export it,
+                    run what that reaches (as --changed does), and tell of a failure at once
   --skip gpu,net,slow
                     leave out cells with these tags, and notebooks whose metadata "course.needs"
                     names them
@@ -55,20 +57,19 @@ cell tags     raises-exception (must raise), slow, gpu, net
 """
 from __future__ import annotations
 
-import difflib
-import inspect
 import os
 import sys
 
+from coursekit import launch
 from coursekit.notebook import CourseError
 
-FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme', 'exercises')
+FLAGS = ('changed', 'lf', 'inplace', 'record', 'annotations', 'readme', 'exercises', 'watch')
 
 
 def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=None,
                  cell_timeout=None, run_timeout=None, engine=None, junit=None, json=None, html=None,
                  inplace=False, record=False, mem_limit=None, lf=False, root=None, annotations=None,
-                 readme=False, scheduler=None, exercises=False, show=print):
+                 readme=False, scheduler=None, exercises=False, watch=False, show=print):
     """Run notebooks; the arguments are the command line's options (see the module's text).
 
     -> an `Outcome` with `.results` and `.exit_status`. Raises CourseError for a request that
@@ -89,8 +90,13 @@ def run_notebook(*paths, jobs=None, changed=False, only=(), skip=(), timeout=Non
     for tag in options.skip:
         if tag not in KNOWN_TAGS:
             raise CourseError(f'--skip {tag}: there are {", ".join(KNOWN_TAGS)}')
+    if watch and (lf or readme):
+        raise CourseError('--watch runs what is saved: --lf and --readme do not go with it')
     if readme:
         return update_readme(root, show)
+    if watch:
+        from coursekit.watch import watch as keep_watching
+        return keep_watching([str(p) for p in paths], options, root, show)
     return run([str(p) for p in paths], options, root, show)
 
 
@@ -141,6 +147,8 @@ def arguments(argv: list[str]) -> list[str]:
 
     Raises CourseError for an option that does not exist, with the nearest one that does.
     """
+    import difflib
+    import inspect
     known = [p for p in inspect.signature(run_notebook).parameters if p not in ('paths', 'show')]
     out = []
     for arg in argv:
@@ -160,11 +168,13 @@ def arguments(argv: list[str]) -> list[str]:
 
 def main():
     "The entry point."
-    import fire
-    from coursekit import processes
     if {'-h', '--help'} & set(sys.argv[1:]):
         print(__doc__.strip())
         return
+    launch.early(sys.argv[1:])
+    import fire
+
+    from coursekit import processes
     processes.adopt_orphans()
     status = []
     try:
@@ -180,6 +190,7 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = [1]
     finally:
+        launch.discard()
         processes.end_descendants()
     sys.exit(status[0] if status else 1)
 

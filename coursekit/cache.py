@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from .notebook import Notebook
@@ -20,6 +21,7 @@ from .records import BLOCKED, PASSED, SKIPPED
 PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'matplotlib', 'scikit-learn', 'fastai',
             'numba', 'pandas', 'ipython', 'ipykernel')
 SETTINGS = ('COURSE_DATA', 'COURSE_OFFLINE')
+VERSION = re.compile(r'^Version: *(\S+)', re.M)
 BIG = 4_000_000  # bytes; a larger file under data/ is a download, not part of the course
 
 
@@ -28,13 +30,18 @@ def digest(data) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
+def version(name: str) -> str:
+    "A package's version. importlib.metadata's own parses the whole of its description for it."
+    return VERSION.search(distribution(name).read_text('METADATA'))[1]
+
+
 def versions() -> dict[str, str]:
     "What the results depend on besides the course: Python, packages, settings."
     found = {'python': '.'.join(map(str, sys.version_info[:3]))}
     for name in PACKAGES:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:
+        except (PackageNotFoundError, AttributeError):
             pass
     return found | {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
@@ -64,8 +71,16 @@ def fingerprint(nb: Notebook, files, root: Path, around: dict, skip=()) -> dict:
     course = nb.raw.get('metadata', {}).get('course')
     parts['course metadata'] = digest(json.dumps(course, sort_keys=True))
     parts['cells left out'] = ','.join(map(str, skip))
-    parts |= {os.path.relpath(f, root): digest(f.read_bytes()) for f in files}
+    parts |= {os.path.relpath(f, root): code_of(f) for f in files}
     return parts | around
+
+
+MARKS = re.compile(rb'^# (?:%%|notebook2script) .*$', re.M)
+
+
+def code_of(path: Path) -> str:
+    "A module's hash without the exporter's marks, which move when prose is put between two cells."
+    return digest(MARKS.sub(b'', path.read_bytes()))
 
 
 def difference(old: dict, new: dict, via=lambda name: '') -> str:
@@ -122,18 +137,22 @@ class History:
         run = self.runs.get(key)
         if run is None:
             return 'never run before'
-        if run.get('outcome') != PASSED:
-            return f'{run.get("outcome")} last time'
-        return difference(run.get('parts', {}), parts, via)
+        outcome = run.get('outcome')
+        if outcome == PASSED or (outcome == BLOCKED and run.get('parts') == parts):
+            return difference(run.get('parts', {}), parts, via)
+        return f'{outcome} last time'
 
     def add(self, result, parts: dict):
-        "Put a result on record. A blocked notebook keeps the duration of its last real run."
+        """Put a result on record. A blocked notebook keeps the duration of its last real run and, if
+        it had passed, what it was made of then: when that is so again, it need not be run again."""
         if result.outcome == SKIPPED:
             return
         entry = {'outcome': result.outcome, 'parts': parts, 'claims': result.claims}
         if result.outcome == BLOCKED:
             before = self.runs.get(result.notebook, {})
+            passed = before.get('outcome') in (PASSED, BLOCKED)
             entry |= {k: before[k] for k in ('seconds', 'peak_mb') if k in before}
+            entry |= {k: before[k] for k in ('parts', 'claims') if passed and k in before}
         else:
             entry |= {'seconds': round(result.seconds, 2), 'peak_mb': round(result.peak_mb)}
         self.new[result.notebook] = entry

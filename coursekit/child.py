@@ -1,5 +1,7 @@
 """The `fork` engine's child: ipykernel's own kernel and shell, with pipes in the place of sockets.
 
+The parent builds both once (`furnish`); a child finds them ready and makes them its own (`move_in`).
+
 Outputs, tracebacks and display machinery are ipykernel's, so what is stored equals what a real
 kernel gives. Text goes straight into the pipes behind file descriptors 1 and 2, in the order in
 which Python, C code and subprocesses write it, and outlives a crash; everything else goes through
@@ -16,9 +18,11 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import ipykernel.kernelapp
+from IPython.core.profiledir import ProfileDir
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.iostream import OutStream
 from jupyter_client.session import Session
@@ -56,9 +60,9 @@ def write_all(fd: int, data: bytes):
 class PipeStream(OutStream):
     "sys.stdout and sys.stderr: ipykernel's stream, which writes whole lines into a pipe at once."
 
-    def __init__(self, session, name: str, fd: int, fileno: int):
-        self.session, self.name, self.fd = session, name, fd
-        self._original_stdstream_copy = fileno
+    def __init__(self, session, name: str, nowhere: int):
+        self.session, self.name, self.fd = session, name, nowhere
+        self._original_stdstream_copy = nowhere
         self._parent_header = contextvars.ContextVar('parent_header')
         self._parent_header.set({})
         self._parent_header_global = {}
@@ -99,11 +103,11 @@ class PipeStream(OutStream):
 
 
 class LinkSession(Session):
-    "A Jupyter session that sends the outputs of the current cell through the link."
+    "A Jupyter session that sends the outputs of the current cell through the link, once it has one."
+    link = current = None
 
-    def __init__(self, link: Link, **kwargs):
+    def __init__(self, **kwargs):
         super().__init__(key=b'', **kwargs)
-        self.link, self.current = link, None
 
     def send(self, stream, msg_or_type, content=None, parent=None, ident=None, buffers=None,
              track=False, header=None, metadata=None):
@@ -112,7 +116,7 @@ class LinkSession(Session):
             msg = self.msg(msg_or_type, content=content, parent=parent, header=header,
                            metadata=metadata)
         kind, parent = msg['msg_type'], msg.get('parent_header') or {}
-        if not kind.startswith('comm') and parent.get('msg_id') == self.current:
+        if self.link and not kind.startswith('comm') and parent.get('msg_id') == self.current:
             self.link.send(type=kind, content=msg['content'])
         return msg
 
@@ -140,19 +144,15 @@ class Kernel(IPythonKernel):
 
 class App(ipykernel.kernelapp.IPKernelApp):
     "ipykernel's application, its sockets, threads and capture of descriptors left out."
-    link, streams = None, ()
-
-    def init_connection_file(self):
-        self.connection_file = os.path.join(os.environ['IPYTHONDIR'], 'c.json')
+    streams = ()
 
     def init_sockets(self):
-        self.session = LinkSession(self.link, parent=self)
+        self.session = LinkSession(parent=self)
 
     def init_io(self):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         sys.stdout, sys.stderr = App.streams = [
-            PipeStream(self.session, name, fd, nowhere)
-            for name, fd in zip(('stdout', 'stderr'), self.link.pipes)]
+            PipeStream(self.session, name, nowhere) for name in ('stdout', 'stderr')]
         self.displayhook = ipykernel.displayhook.ZMQDisplayHook(self.session, None)
         sys.displayhook = self.displayhook
         self.patch_io()
@@ -167,8 +167,30 @@ class App(ipykernel.kernelapp.IPKernelApp):
     def nothing(self, *args, **kwargs):
         "A step that only sockets or a command line need."
 
-    parse_command_line = init_poller = init_heartbeat = write_connection_file = log_connection_info = nothing
+    parse_command_line = init_poller = init_heartbeat = init_connection_file = nothing
+    write_connection_file = log_connection_info = nothing
     init_crash_handler = configure_tornado_logger = nothing
+
+    def move_in(self, link: Link):
+        "Make this copy the notebook's own: its streams, its folders, where it starts."
+        self.session.link = link
+        for stream, fd in zip(App.streams, link.pipes):
+            stream.fd = fd
+        home = os.environ['IPYTHONDIR']
+        self.connection_file = os.path.join(home, 'c.json')
+        self.ipython_dir = self.shell.ipython_dir = home
+        profile = ProfileDir(parent=self, location=os.path.join(home, 'profile_default'))
+        self.profile_dir = self.kernel.profile_dir = self.shell.profile_dir = profile
+        self.shell.starting_dir = os.getcwd()
+        self.shell.history_manager.dir_hist[:] = [Path.cwd()]
+
+
+def furnish():
+    "In the parent, once: build what every notebook's process starts with. It starts no thread."
+    app = App.instance(config=Config({'HistoryManager': {'hist_file': ':memory:'}}))
+    app.initialize([])
+    app.shell.transform_cell('1\n')  # compiles its patterns
+    app.shell.display_formatter.format(None)  # so that the formatters are there
 
 
 def live(message: dict, link_fd: int, out: int, err: int) -> int:
@@ -186,9 +208,8 @@ def live(message: dict, link_fd: int, out: int, err: int) -> int:
     faulthandler.enable(open(os.path.join(os.environ['IPYTHONDIR'], 'stack'), 'w'))
     job = channel.receive(link.sock)
     fresh_state()
-    App.link = link
-    app = App.instance(config=Config({'HistoryManager': {'hist_file': ':memory:'}}))
-    app.initialize([])
+    app = App.instance()
+    app.move_in(link)
     try:
         asyncio.run(cells(app.kernel, link, job))
     except BaseException as e:  # the notebook broke what runs it; say so while the link stands

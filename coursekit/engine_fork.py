@@ -7,12 +7,13 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 
 from . import channel
+from .launch import take
 from .outputs import text_of
 from .processes import MARK, Usage, kill_tree, sample
 from .reader import Reader
@@ -45,7 +46,6 @@ class ForkEngine:
         self.refused = ''
 
     async def __aenter__(self):
-        self.folder = tempfile.mkdtemp(prefix='ck')
         while culprit := await self.start():
             self.stop()  # without what starts threads when imported, the parent can fork
             top = culprit.split('.')[0]
@@ -53,22 +53,16 @@ class ForkEngine:
         return self
 
     async def start(self) -> str:
-        "Start the parent. -> the module that must not be imported in it, if there is one"
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        env = {**os.environ, **self.env}
-        env.pop('PYTEST_CURRENT_TEST', None)
-        env.setdefault('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
-        with theirs:
-            command = [sys.executable, '-Xfrozen_modules=off', '-m', 'coursekit.warm',
-                       str(theirs.fileno()), *self.modules]
-            self.parent = subprocess.Popen(
-                command, env=env, cwd=self.folder, pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True)
-        self.control = ours
-        ours.setblocking(False)
+        "Get a parent ready. -> the module that must not be imported in it, if there is one"
+        parent = take()
+        self.parent, self.folder = parent.process, parent.folder
+        self.control = ours = parent.control
+        env = {'PYTHONPATH': os.environ.get('PYTHONPATH', ''), **self.env}
         self.ready = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(ours.fileno(), self.heard)
+        with suppress(OSError):  # a parent that died is heard of
+            ours.sendall(channel.pack({'env': env, 'modules': self.modules}))
+        ours.setblocking(False)
         try:
             state = await asyncio.wait_for(self.ready, START_LIMIT)
         except TimeoutError:
@@ -84,6 +78,7 @@ class ForkEngine:
         sample(self.parent.pid, left)
         kill_tree(self.parent.pid, left)
         self.parent.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def heard(self):
         "A message from the parent, or its end."
@@ -105,7 +100,6 @@ class ForkEngine:
     async def __aexit__(self, *exc):
         if self.parent is not None:
             self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     async def run(self, job: Job, session: Session) -> None:
         "Run a notebook; what happens is told to `session`."
@@ -123,6 +117,7 @@ class ForkEngine:
             answer = await self.waiting[number]
             if 'refused' in answer:
                 raise CannotFork(answer['refused'])
+            session.ancestor = self.parent.pid
             session.started(answer['pid'])
             reader.attach(loop, mine)
             await loop.sock_sendall(mine[0], channel.pack({'cells': code_cells(job)}))

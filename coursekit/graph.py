@@ -5,7 +5,7 @@ import ast
 import heapq
 import re
 import warnings
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from .notebook import Notebook, sort_key
@@ -33,6 +33,7 @@ def python_of(source: str) -> str:
     return '\n'.join(out)
 
 
+@lru_cache(maxsize=10_000)
 def tree_of(source: str) -> ast.Module:
     "A cell's syntax tree; an empty one if it cannot be parsed (running the cell will tell why)."
     for text in (source, python_of(source)):

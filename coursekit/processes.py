@@ -120,13 +120,14 @@ def interrupt(pid: int) -> None:
         pass
 
 
-def kill_tree(pid: int, usage: Usage, mark: str = '') -> None:
+def kill_tree(pid: int, usage: Usage, mark: str = '', ancestor: int | None = None) -> None:
     """SIGKILL for all of a notebook's processes, wherever they hide.
 
     These are its session, every process once seen below it, and every process that carries its mark
-    in the environment, whatever session it moved to.
+    in the environment, whatever session it moved to. `ancestor`: a process that adopts all orphans
+    below it, where there is one; then only what is below it need be looked at.
     """
-    members = strays(pid, mark)
+    members = strays(pid, mark, ancestor)
     for child, start in usage.seen:
         if start_of(child) == start:
             members.add(child)
@@ -144,11 +145,17 @@ def start_of(pid: int):
         return None
 
 
-def strays(session: int, mark: str = '') -> set[int]:
+def everybody() -> list[int]:
+    "The numbers of all processes of this machine."
+    return [int(n) for n in os.listdir('/proc') if n.isdigit()] if LINUX else psutil.pids()
+
+
+def strays(session: int, mark: str = '', ancestor: int | None = None) -> set[int]:
     "The processes of a session, and those with a mark in their environment."
     found = set()
     wanted = f'{MARK}={mark}\0'.encode() if mark else None
-    for pid in map(int, filter(str.isdigit, os.listdir('/proc'))) if LINUX else psutil.pids():
+    below = [pid for (pid, _), _, _ in linux_tree(ancestor)[1:]] if ancestor and LINUX else None
+    for pid in everybody() if below is None or not alive(ancestor) else below:
         try:
             if os.name == 'posix' and os.getsid(pid) == session:
                 found.add(pid)

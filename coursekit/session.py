@@ -31,6 +31,7 @@ class Session:
         self.mark = secrets.token_hex(8)
         self.outputs, self.counts, self.seconds_of = {}, {}, {}
         self.text_size, self.rich_size, self.lost = {}, {}, {}
+        self.ancestor = None  # a process that adopts all orphans of the notebook
         self.pid = self.code = self.cell = self.breach = self.failed = self.guard = None
         self.stack = self.stderr = self.broken = ''
         self.frames, self.notes, self.raised = [], [], {}
@@ -147,7 +148,7 @@ class Session:
         if self.pid is not None and not self.killed:
             processes.sample(self.pid, self.usage)
             self.killed = True
-            processes.kill_tree(self.pid, self.usage, self.mark)
+            processes.kill_tree(self.pid, self.usage, self.mark, self.ancestor)
 
     # The outcome
 

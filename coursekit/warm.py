@@ -132,20 +132,37 @@ class Warm:
                           cpu=used.ru_utime + used.ru_stime, peak_mb=used.ru_maxrss * 1024 / 1e6)
 
 
+def settle_paths(env: dict):
+    "Take over the environment of the run; its PYTHONPATH comes first, as at a start with it."
+    os.environ.update(env)
+    ours = [os.path.abspath(p) for p in env.get('PYTHONPATH', '').split(os.pathsep) if p]
+    started_with = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    rest = [p for p in sys.path if p != started_with]
+    sys.path[:] = dict.fromkeys([*ours, *rest])
+
+
 def main():
     import ctypes
-    from . import child  # noqa: F401  so that no child has to import it
+
+    from . import child
     del sys.path[0]  # our own working folder, put there by python -m
     control = socket.socket(fileno=int(sys.argv[1]))
-    names = sys.argv[2:]
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what notebooks leave comes to us
-    culprit = preload([*MACHINERY, *names])
+    preload(MACHINERY)
+    child.furnish()
     list(tokenize.generate_tokens(iter(['x\n']).__next__))  # compiles its patterns for all children
+    order = control.recv(1 << 20)
+    if not order:  # nobody needs us
+        os._exit(0)
+    order = channel.unpack(order[channel.HEAD.size:])
+    settle_paths(order['env'])
+    culprit = preload(order['modules'])
     gc.collect()
     gc.freeze()
     warm = Warm(control)
     warm.tell(ready=True, unfit=unfit(), culprit=culprit)
     warm.serve()
+    os._exit(0)  # the exit handlers that the shell has registered are for notebooks
 
 
 if __name__ == '__main__':
