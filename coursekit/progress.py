@@ -87,6 +87,7 @@ class Lines(Progress):
             self.say(f'... {self.headline()}; ' + '; '.join(self.line(k) for k in self.running))
 
     def say(self, text: str):
+        "Show a text of whoever follows the run."
         self.said = time.monotonic()
         print(text, flush=True)
 
@@ -124,6 +125,11 @@ class Live(Progress):
             line = Text(text)
             line.stylize(COLOURS.get(result.outcome, 'bold red'), 0, mark)
             self.live.console.print(line, soft_wrap=True)
+
+    def say(self, text: str):
+        "Show a text of whoever follows the run, above the table."
+        from rich.text import Text
+        self.live.console.print(Text(text), soft_wrap=True)
 
     def tick(self):
         if (view := self.view()).plain != self.shown:
