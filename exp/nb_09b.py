@@ -3,7 +3,7 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:a1103837f2e08ea0 head:e64aa017
+# notebook2script 1 sha256:fb74df15a4c170b9 head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
@@ -34,7 +34,7 @@ def split_at(*names):
     return split
 
 
-# %% 09b_learner.ipynb cell 11 #de57e39b
+# %% 09b_learner.ipynb cell 12 #de57e39b
 def check_groups(model, groups):
     "The groups as lists, if each parameter of the model is in exactly one; else ValueError."
     groups = [list(group) for group in groups]
@@ -51,7 +51,7 @@ def check_groups(model, groups):
     return groups
 
 
-# %% 09b_learner.ipynb cell 14 #fb79d6c7
+# %% 09b_learner.ipynb cell 16 #fb79d6c7
 def spread(lr, n):
     """A learning rate for each of `n` groups, from a number, a list, or a slice. -> list of floats
 
@@ -77,7 +77,7 @@ def spread(lr, n):
     return [float(rate) for rate in rates]
 
 
-# %% 09b_learner.ipynb cell 17 #75ee7373
+# %% 09b_learner.ipynb cell 20 #75ee7373
 class _Grouped(Learner):
     def groups(self):
         "The parameters in the splitter's groups -> list of lists of tensors"
@@ -124,7 +124,7 @@ class _Grouped(Learner):
         return self.freeze_to(0)
 
 
-# %% 09b_learner.ipynb cell 19 #9ac556e9
+# %% 09b_learner.ipynb cell 22 #9ac556e9
 from exp.nb_05 import ParamScheduler, combine_scheds, one_cycle, sched_cos
 
 
@@ -154,7 +154,7 @@ class _Cycles(_Grouped):
         self.fit(n_epochs, rates, [*cbs, ParamScheduler(**found)])
 
 
-# %% 09b_learner.ipynb cell 23 #e6acbf91
+# %% 09b_learner.ipynb cell 26 #e6acbf91
 from torch.nn import functional as F
 
 from exp.nb_02d import cross_entropy as _our_cross_entropy
@@ -172,6 +172,7 @@ def activation_for(loss_func):
     return lambda scores: scores
 
 
+# %% 09b_learner.ipynb cell 28 #1feee11a
 class _Gather(Callback):
     order = 1000  # after all who change the predictions
 
@@ -186,7 +187,7 @@ class _Gather(Callback):
         raise CancelBatch
 
 
-# %% 09b_learner.ipynb cell 26 #190aa3e6
+# %% 09b_learner.ipynb cell 32 #190aa3e6
 class _Predicts(_Cycles):
     def _pass(self, dl, cbs):
         "A pass over `dl` without training, with `cbs` and the callbacks that do part of the work."
@@ -234,10 +235,11 @@ class _Predicts(_Cycles):
         return (best if self.vocab is None else self.vocab[best]), probs
 
 
-# %% 09b_learner.ipynb cell 28 #32ecd222
+# %% 09b_learner.ipynb cell 34 #32ecd222
 from exp.nb_05b import save_atomically
 
 
+# %% 09b_learner.ipynb cell 36 #5fc8f189
 class _Keeps(_Predicts):
     def state_dict(self, with_opt=True):
         "All that the next fit or prediction depends on, as tensors, numbers and lists. -> dict"
@@ -269,12 +271,12 @@ class _Keeps(_Predicts):
         return self
 
 
-# %% 09b_learner.ipynb cell 30 #f904b680
+# %% 09b_learner.ipynb cell 38 #f904b680
 from exp.nb_00a import show_images
 from exp.nb_09 import adamw_opt
 
 
-# %% 09b_learner.ipynb cell 31 #f0feaeed
+# %% 09b_learner.ipynb cell 39 #f0feaeed
 class FullLearner(_Keeps):
     """A `Learner` with groups, freezing, one-cycle fits, predictions, saving, pictures of results.
 
@@ -304,6 +306,7 @@ class FullLearner(_Keeps):
         return _draw(_samples(dl, chosen), titles, probs[chosen].argmax(1) == targs[chosen])
 
 
+# %% 09b_learner.ipynb cell 41 #06ebdf95
 def _samples(dl, chosen):
     "Inputs number `chosen` (a LongTensor) of a loader, as its batches hold them."
     return torch.cat([xb.cpu() for xb, _ in dl])[chosen]
@@ -318,5 +321,5 @@ def _draw(xs, titles, right):
 
 
 # cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:d3d25f90
-#   9ac556e9:9cb8585b e6acbf91:7a35ca21 190aa3e6:90c187ce 32ecd222:26de9bd8 f904b680:d129b55c
-#   f0feaeed:cf1d790a
+#   9ac556e9:9cb8585b e6acbf91:fd1eb5cb 1feee11a:9d342ceb 190aa3e6:90c187ce 32ecd222:96cf8ccb
+#   5fc8f189:99e5a113 f904b680:d129b55c f0feaeed:20a56fa9 06ebdf95:cbbbd2ad
