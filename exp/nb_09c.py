@@ -3,7 +3,7 @@
 Exported from nbs/09c_add_progress_bar.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:f51133280d6c31ef head:622a3669
+# notebook2script 1 sha256:c1970f6a8d962e4a head:622a3669
 __all__ = ['ProgressCallback', 'read_jsonl', 'JsonlLogger']
 
 
@@ -24,7 +24,7 @@ from exp.nb_00 import Table
 from exp.nb_04 import Callback, _row_text, get_hyper
 
 
-# %% 09c_add_progress_bar.ipynb cell 8 #8a78db4f
+# %% 09c_add_progress_bar.ipynb cell 9 #8a78db4f
 def _shell():
     "The shell of a notebook, or None: plain Python, and IPython on a terminal, have none with a kernel."
     module = sys.modules.get('IPython')  # whoever runs in a notebook has it already
@@ -39,7 +39,7 @@ def _clock(seconds):
     return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
 
 
-# %% 09c_add_progress_bar.ipynb cell 11 #e4d531c3
+# %% 09c_add_progress_bar.ipynb cell 13 #e4d531c3
 class _Status:
     "How far a run is: `done` of `total` batches of this epoch, `fraction` of the fit, and what was seen."
     def __init__(self, learn, start, rows, losses, valid):
@@ -71,7 +71,7 @@ class _Status:
         return '' if done == self.n_epochs else f'stopped after {done} of {self.n_epochs} epochs'
 
 
-# %% 09c_add_progress_bar.ipynb cell 13 #b95560d8
+# %% 09c_add_progress_bar.ipynb cell 15 #b95560d8
 class _Lines:
     "For a file or a pipe: a plain line for each epoch, no control characters."
     def __init__(self, stream):
@@ -94,6 +94,7 @@ class _Lines:
             self._say(status.ending() + '\n')
 
 
+# %% 09c_add_progress_bar.ipynb cell 17 #27719f6b
 class _Terminal(_Lines):
     "For a terminal: a line that moves, and stays as a plain one when its epoch is over."
     width = 0
@@ -122,7 +123,7 @@ class _Terminal(_Lines):
         self._say_line(super().end, status)
 
 
-# %% 09c_add_progress_bar.ipynb cell 15 #4714806a
+# %% 09c_add_progress_bar.ipynb cell 19 #4714806a
 def _thin(values, n=200):
     "Numbers -> at most n pairs (middle, mean) of equal pieces; what is not finite is left out."
     size = max(1, -(-len(values) // n))
@@ -130,6 +131,7 @@ def _thin(values, n=200):
     return [(i + (size + 1) / 2, sum(p) / len(p)) for i, p in pieces if p]
 
 
+# %% 09c_add_progress_bar.ipynb cell 21 #99d3dc11
 def _polyline(points, scale, colour, dot=False):
     "A curve, or dots, as SVG."
     places = [scale(*p) for p in points]
@@ -139,6 +141,7 @@ def _polyline(points, scale, colour, dot=False):
     return f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 
 
+# %% 09c_add_progress_bar.ipynb cell 23 #51419fe0
 def _svg(losses, valid, steps):
     """The losses so far as a picture, in SVG
 
@@ -159,7 +162,7 @@ def _svg(losses, valid, steps):
             f'{_polyline(curve, scale, "#0072B2")}{_polyline(dots, scale, "#D55E00", dot=True)}{labels}</svg>')
 
 
-# %% 09c_add_progress_bar.ipynb cell 20 #364a48ad
+# %% 09c_add_progress_bar.ipynb cell 28 #364a48ad
 def _as_table(rows):
     "The epochs' results -> Table"
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -171,6 +174,7 @@ def _as_table(rows):
     return Table(names, [[text(name, row.get(name)) for name in names] for row in rows])
 
 
+# %% 09c_add_progress_bar.ipynb cell 30 #2f1391a0
 def _as_html(status, plot):
     "All of it, for a notebook: the bar while it runs, the table, the plot."
     table = _as_table(status.rows)
@@ -187,6 +191,7 @@ def _as_html(status, plot):
     return f'<div>{bar}</div><table><tr>{head}</tr>{body}</table>{picture}'
 
 
+# %% 09c_add_progress_bar.ipynb cell 32 #86dde4c4
 class _Notebook:
     "For a notebook: one output that is replaced again and again."
     def __init__(self, plot):
@@ -207,7 +212,7 @@ class _Notebook:
     epoch = end = update
 
 
-# %% 09c_add_progress_bar.ipynb cell 22 #e46df98f
+# %% 09c_add_progress_bar.ipynb cell 34 #e46df98f
 class _Watching(Callback):
     "Rows, losses and time of a fit, for `ProgressCallback`."
     order = 60
@@ -258,7 +263,7 @@ class _Watching(Callback):
         return _Status(learn, self._start, self.rows, self.losses, self.valid)
 
 
-# %% 09c_add_progress_bar.ipynb cell 23 #2e54c068
+# %% 09c_add_progress_bar.ipynb cell 36 #2e54c068
 class ProgressCallback(_Watching):
     """Shows how a fit goes, as suits the place: it only watches.
 
@@ -284,7 +289,7 @@ class ProgressCallback(_Watching):
         return _Terminal(stream) if stream.isatty() else _Lines(stream)
 
 
-# %% 09c_add_progress_bar.ipynb cell 35 #0ece42e8
+# %% 09c_add_progress_bar.ipynb cell 48 #0ece42e8
 def _jsonable(x):
     "What JSON has no word for: numbers that are not finite as text, tensors as numbers, the rest by `str`."
     if isinstance(x, dict):
@@ -298,6 +303,7 @@ def _jsonable(x):
     return x if x is None or isinstance(x, (bool, int, float, str)) else str(x)
 
 
+# %% 09c_add_progress_bar.ipynb cell 50 #b96d6430
 class _LineFile:
     "A file of JSON lines, opened for appending; each line goes to the system in one piece."
     def __init__(self, path):
@@ -319,7 +325,7 @@ class _LineFile:
             self.fd = None
 
 
-# %% 09c_add_progress_bar.ipynb cell 37 #9566d454
+# %% 09c_add_progress_bar.ipynb cell 52 #9566d454
 def read_jsonl(path, event=None):
     """Read a log of `JsonlLogger`, also while it is being written. -> list of dicts
 
@@ -338,7 +344,7 @@ def read_jsonl(path, event=None):
     return records
 
 
-# %% 09c_add_progress_bar.ipynb cell 40 #fb68c61d
+# %% 09c_add_progress_bar.ipynb cell 56 #fb68c61d
 class JsonlLogger(Callback):
     """Writes what happens in a fit into a file, one JSON object on each line; it only watches.
 
@@ -396,6 +402,7 @@ class JsonlLogger(Callback):
             self._file = None
 
 
-# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 e4d531c3:11828a69 b95560d8:93c7a7fc
-#   4714806a:755bc53d 364a48ad:90fb15b8 e46df98f:6af12c4c 2e54c068:0cebf510 0ece42e8:cdbe189b
-#   9566d454:402e4a41 fb68c61d:2a0be27d
+# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 e4d531c3:11828a69 b95560d8:07fa751e
+#   27719f6b:b45609bd 4714806a:5cec21aa 99d3dc11:c149b056 51419fe0:393f0352 364a48ad:e64cb9bd
+#   2f1391a0:69735712 86dde4c4:26c49869 e46df98f:6af12c4c 2e54c068:0cebf510 0ece42e8:24ccb07b
+#   b96d6430:d70cbd66 9566d454:402e4a41 fb68c61d:2a0be27d
