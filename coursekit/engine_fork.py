@@ -46,10 +46,14 @@ class ForkEngine:
         self.refused = ''
 
     async def __aenter__(self):
-        while culprit := await self.start():
-            self.stop()  # without what starts threads when imported, the parent can fork
-            top = culprit.split('.')[0]
-            self.modules = [m for m in self.modules if m.split('.')[0] != top]
+        try:
+            while culprit := await self.start():
+                self.stop()  # without what starts threads when imported, the parent can fork
+                top = culprit.split('.')[0]
+                self.modules = [m for m in self.modules if m.split('.')[0] != top]
+        except BaseException:  # interrupted while it waits
+            self.stop()
+            raise
         return self
 
     async def start(self) -> str:
