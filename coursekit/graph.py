@@ -5,7 +5,7 @@ import ast
 import heapq
 import re
 import warnings
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, lru_cache
 from pathlib import Path
 
 from .notebook import Notebook, sort_key
@@ -62,16 +62,32 @@ def imports(tree: ast.AST, package: str = '') -> set[str]:
     return found
 
 
+@lru_cache(10_000)
+def cell_imports(source: str) -> frozenset[str]:
+    "What a cell imports; kept, as a watch asks again and again."
+    return frozenset(imports(tree_of(source)) if 'import' in source else ())
+
+
+@lru_cache(1000)
+def module_imports(text: str, package: str) -> frozenset[str]:
+    return frozenset(imports(ast.parse(text), package))
+
+
 def count_tests(notebook: Notebook) -> int:
     "How many checks a notebook holds: `assert`, and calls of `claim` and of names in `test…`."
+    return sum(cell_tests(c.source) for c in notebook.cells if c.kind == 'code')
+
+
+@lru_cache(10_000)
+def cell_tests(source: str) -> int:
     total = 0
-    for cell in notebook.cells:
-        if cell.kind == 'code':
-            for node in ast.walk(tree_of(cell.source)):
-                total += isinstance(node, ast.Assert)
-                if isinstance(node, ast.Call):
-                    name = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
-                    total += name == 'claim' or name.startswith('test')
+    if not any(word in source for word in ('assert', 'claim', 'test')):
+        return total
+    for node in ast.walk(tree_of(source)):
+        total += isinstance(node, ast.Assert)
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
+            total += name == 'claim' or name.startswith('test')
     return total
 
 
@@ -80,10 +96,15 @@ class Modules:
 
     def __init__(self, root):
         self.root = Path(root)
-        self.known = {}
+        self.known, self.found = {}, {}
 
     def file(self, name: str, beside: Path | None = None) -> Path | None:
         "The file of a dotted name, if it belongs to the course."
+        if (name, beside) not in self.found:
+            self.found[name, beside] = self.look_for(name, beside)
+        return self.found[name, beside]
+
+    def look_for(self, name: str, beside: Path | None) -> Path | None:
         parts = name.split('.')
         for base in filter(None, (beside, self.root)):
             for path in (base.joinpath(*parts).with_suffix('.py'),
@@ -92,15 +113,15 @@ class Modules:
                     return path
         return None
 
-    def needs(self, path: Path) -> set[str]:
+    def needs(self, path: Path) -> frozenset[str]:
         "What a module file imports."
         if path not in self.known:
             inside = self.root in path.parents
             package = '.'.join(path.relative_to(self.root).parent.parts) if inside else ''
             try:
-                self.known[path] = imports(ast.parse(path.read_text(encoding='utf-8')), package)
+                self.known[path] = module_imports(path.read_text(encoding='utf-8'), package)
             except (OSError, SyntaxError, ValueError):
-                self.known[path] = set()
+                self.known[path] = frozenset()
         return self.known[path]
 
     def reach(self, names, beside: Path | None = None) -> tuple[dict[Path, tuple], set[str]]:
@@ -134,7 +155,7 @@ class Graph:
         "key -> (course files it imports and through what, names of libraries)"
         found = {}
         for key, nb in self.notebooks.items():
-            names = set().union(*(imports(tree_of(c.source)) for c in nb.cells if c.kind == 'code'))
+            names = set().union(*(cell_imports(c.source) for c in nb.cells if c.kind == 'code'))
             found[key] = self.modules.reach(names, nb.path.parent)
         return found
 
