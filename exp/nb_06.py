@@ -3,7 +3,7 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:d88351184aa66a13 head:f011e3d3
+# notebook2script 1 sha256:8d07d487fd67aec7 head:f011e3d3
 __all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
@@ -37,7 +37,7 @@ def conv_size(n, ks, stride=1, padding=0, dilation=1):
     return (n + 2 * padding - dilation * (ks - 1) - 1) // stride + 1
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 23 #656824ca
+# %% 06_cuda_cnn_hooks_init.ipynb cell 24 #656824ca
 def _pair(name, value, least):
     "A number or two -> (for the rows, for the columns)"
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -47,6 +47,7 @@ def _pair(name, value, least):
     return pair
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 26 #8d8ec1d6
 def _geometry(x, ks, stride, padding, dilation):
     "The sizes of a convolution in pairs, checked. -> (ks, stride, padding, dilation, (oh, ow))"
     if x.dim() != 4:
@@ -61,7 +62,7 @@ def _geometry(x, ks, stride, padding, dilation):
     return ks, stride, padding, dilation, size
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 24 #e62dec54
+# %% 06_cuda_cnn_hooks_init.ipynb cell 28 #e62dec54
 def _pad(x, padding):
     "x with rows and columns of zeros around each picture."
     (ph, pw), (h, w) = padding, x.shape[2:]
@@ -80,7 +81,7 @@ def _windows(x, ks, stride, dilation, size):
     return x.as_strided((*x.shape[:2], *ks, *size), strides, x.storage_offset())
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 32 #d05542b0
+# %% 06_cuda_cnn_hooks_init.ipynb cell 36 #d05542b0
 class _Lay(Function):
     "im2col, whose gradient is `_Gather`."
     @staticmethod
@@ -96,6 +97,7 @@ class _Lay(Function):
         return _Gather.apply(grad, ctx.shape, *ctx.geometry), *[None] * 5
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #2ec1b8b7
 class _Gather(Function):
     "col2im, whose gradient is `_Lay`."
     @staticmethod
@@ -113,7 +115,7 @@ class _Gather(Function):
         return _Lay.apply(grad, *ctx.geometry), *[None] * 6
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 34 #d4fb42df
+# %% 06_cuda_cnn_hooks_init.ipynb cell 40 #d4fb42df
 def im2col(x, ks, stride=1, padding=0, dilation=1):
     """Copy each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
 
@@ -139,7 +141,7 @@ def col2im(cols, shape, stride=1, padding=0, dilation=1):
     return _Gather.apply(cols, tuple(shape), *geometry)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #9913654b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 44 #9913654b
 def _check_conv(x, w, bias, groups):
     "Refuse tensors that do not go together in a convolution."
     if w.dim() != 4:
@@ -155,7 +157,7 @@ def _check_conv(x, w, bias, groups):
         raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #25d51f89
+# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #25d51f89
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
 
@@ -174,7 +176,7 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 44 #08c3282c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 52 #08c3282c
 CONV_C = r"""
 enum {V = 8, P = 6};                                   // filters in a vector, places in a tile
 typedef float vec __attribute__((vector_size(4 * V), aligned(4), may_alias));
@@ -201,7 +203,7 @@ static inline __attribute__((always_inline)) void tile(int nv, const sizes *s, c
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #47471a6c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 54 #47471a6c
 CONV_C += r"""
 void conv(const sizes *s, const float *x, const float *w, float *out) {
     long n = s->oh * s->ow, nv = s->f > V ? 2 : 1, step = nv * V;
@@ -221,7 +223,7 @@ void conv(const sizes *s, const float *x, const float *w, float *out) {
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 47 #2449977b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 55 #2449977b
 class _Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long)
                 for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
@@ -236,6 +238,7 @@ def _conv_kernel():
     return kernel
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 57 #56ed59a3
 def _pack(w, groups):
     "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), filled up with zeros."
     w = w.unflatten(0, (groups, -1))
@@ -255,7 +258,7 @@ def _correlate(x, w, stride=(1, 1), dilation=(1, 1), groups=1):
     return out
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 49 #17c35e6f
+# %% 06_cuda_cnn_hooks_init.ipynb cell 59 #17c35e6f
 def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     "Gradient of the input: spread `grad` out, convolve with the flipped filters, crop."
     (bs, nf, *places), (h, wide), (ph, pw) = grad.shape, shape[2:], padding
@@ -268,6 +271,7 @@ def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     return out[:, :, ph:ph + h, pw:pw + wide]
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 61 #5aa5dfc8
 def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     "Gradient of the weight: for each group slide `grad` over the pictures, the batch as channels."
     x, (kh, kw) = _pad(x, padding), shape[2:]
@@ -276,7 +280,7 @@ def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     return torch.cat([part.transpose(0, 1) for part in parts])    # (nf, ni/groups, kh, kw)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 50 #7a72eba8
+# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #7a72eba8
 class _CConv(Function):
     @staticmethod
     def forward(ctx, x, w, *geometry):
@@ -295,6 +299,7 @@ class _CConv(Function):
         return tuple(grads)
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 64 #008f4c4a
 def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """`conv2d` by a C kernel that copies no windows, for float32 on the CPU; gradients once.
 
@@ -310,7 +315,7 @@ def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #59f0657c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 77 #59f0657c
 def to_image(x):
     "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
     side = math.isqrt(x.shape[-1])
@@ -319,6 +324,7 @@ def to_image(x):
     return x.view(-1, 1, side, side)
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 79 #ab4e636f
 class BatchTransform(Callback):
     """Changes each batch before the model sees it, in training and in validation.
 
@@ -341,7 +347,7 @@ class BatchTransform(Callback):
             learn.yb = self.tfm_y(learn.yb)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 67 #504172f3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 84 #504172f3
 def best_device():
     "The fastest device there is: CUDA, else Apple's MPS, else the CPU. -> torch.device"
     if torch.cuda.is_available():
@@ -349,6 +355,7 @@ def best_device():
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 86 #3a0fc0aa
 def to_device(x, device):
     "A tensor, or tuples, lists and dicts of them, on `device`; what is no tensor stays as it is."
     if isinstance(x, torch.Tensor):
@@ -361,7 +368,7 @@ def to_device(x, device):
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 68 #aeebcf7b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 88 #aeebcf7b
 class DeviceCallback(Callback):
     """Trains on `device`: moves the model as a fit begins, then each batch.
 
@@ -391,7 +398,7 @@ class DeviceCallback(Callback):
         learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 72 #83f5e7c4
+# %% 06_cuda_cnn_hooks_init.ipynb cell 92 #83f5e7c4
 def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     """Convolution, norm, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉), odd ks
 
@@ -408,7 +415,7 @@ def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     return block
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 74 #31b4b45d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 94 #31b4b45d
 def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
     """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
 
@@ -425,7 +432,7 @@ def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU)
     return nn.Sequential(*blocks, *head)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #e7f5a6d6
+# %% 06_cuda_cnn_hooks_init.ipynb cell 108 #e7f5a6d6
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
@@ -464,7 +471,7 @@ class Hook:
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 90 #d0ee4160
+# %% 06_cuda_cnn_hooks_init.ipynb cell 112 #d0ee4160
 class Hooks(list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
@@ -498,7 +505,7 @@ class Hooks(list):
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #509e42b5
+# %% 06_cuda_cnn_hooks_init.ipynb cell 119 #509e42b5
 def _is_activation(module):
     "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
     if isinstance(module, nn.MultiheadAttention):  # which torch keeps among them
@@ -507,6 +514,7 @@ def _is_activation(module):
     return getattr(module, 'is_activation', torch_s)
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 121 #05ef4ddd
 def _summary(module, inp, out, low, high, bins):
     "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
     elementwise = not list(module.parameters()) and inp[0].shape == out.shape
@@ -517,7 +525,7 @@ def _summary(module, inp, out, low, high, bins):
     return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 100 #520e1de3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 125 #520e1de3
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -532,6 +540,7 @@ def _named_layers(model, modules):
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 127 #a6dd39de
 class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
@@ -559,7 +568,7 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 101 #eb69a98d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 129 #eb69a98d
 class _Keep(_Watch):
     def after_backward(self, learn):
         "Keep the weights as they were before the step."
@@ -586,7 +595,7 @@ class _Keep(_Watch):
         return torch.stack([row[key] for _, row in self.rows]).cpu()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 102 #6cc3492a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 131 #6cc3492a
 class ActivationStats(_Keep):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
@@ -624,7 +633,7 @@ class ActivationStats(_Keep):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 104 #7a930781
+# %% 06_cuda_cnn_hooks_init.ipynb cell 133 #7a930781
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
@@ -647,6 +656,7 @@ def _plot_stats(stats):
     return fig
 
 
+# %% 06_cuda_cnn_hooks_init.ipynb cell 135 #3fa5d679
 def _plot_hists(stats):
     "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
     import matplotlib.pyplot as plt
@@ -664,7 +674,7 @@ def _plot_hists(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 110 #68697c03
+# %% 06_cuda_cnn_hooks_init.ipynb cell 141 #68697c03
 @torch.no_grad()
 def init_cnn(model, leak=0.):
     """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
@@ -680,7 +690,7 @@ def init_cnn(model, leak=0.):
     return model
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 121 #02d9ebf9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 154 #02d9ebf9
 class GeneralReLU(nn.Module):
     """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
 
@@ -703,9 +713,11 @@ class GeneralReLU(nn.Module):
         return f'leak={self.leak}, sub={self.sub}, maxv={self.maxv}'
 
 
-# cell hashes: 6a92f9be:7f1a818c 22093755:0cb8ca1d 656824ca:7075b241 e62dec54:ff327e26
-#   d05542b0:31800d17 d4fb42df:2b43b50f 9913654b:c04d084b 25d51f89:4aa9f7f3 08c3282c:4530850f
-#   47471a6c:b1e908f6 2449977b:377cfabd 17c35e6f:7652ac52 7a72eba8:7b108088 59f0657c:6b775929
-#   504172f3:e2888a6c aeebcf7b:4b4e5a34 83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1
-#   d0ee4160:b2f42918 509e42b5:b62aa805 520e1de3:0e0b032b eb69a98d:2c278b47 6cc3492a:7b99ba3a
-#   7a930781:17836fe0 68697c03:70609dcd 02d9ebf9:e4817a4f
+# cell hashes: 6a92f9be:7f1a818c 22093755:0cb8ca1d 656824ca:a2c408ed 8d8ec1d6:c8ec8278
+#   e62dec54:ff327e26 d05542b0:41f86f23 2ec1b8b7:f8f19c80 d4fb42df:2b43b50f 9913654b:c04d084b
+#   25d51f89:4aa9f7f3 08c3282c:4530850f 47471a6c:b1e908f6 2449977b:cfb9406c 56ed59a3:98c8da54
+#   17c35e6f:1c9be848 5aa5dfc8:f56585c8 7a72eba8:a49a8ca3 008f4c4a:a3b13581 59f0657c:de4e2c1a
+#   ab4e636f:b881a002 504172f3:c394235d 3a0fc0aa:f40b89a0 aeebcf7b:4b4e5a34 83f5e7c4:fdbaa35a
+#   31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1 d0ee4160:b2f42918 509e42b5:cd47abf4 05ef4ddd:6255defc
+#   520e1de3:216f7379 a6dd39de:1adbc8da eb69a98d:2c278b47 6cc3492a:7b99ba3a 7a930781:1bc7b08e
+#   3fa5d679:18b063fe 68697c03:70609dcd 02d9ebf9:e4817a4f
