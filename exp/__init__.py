@@ -57,12 +57,15 @@ nb_09b   A complete Learner
          split_at, check_groups, spread, activation_for, FullLearner
 nb_09c   A progress bar, and a log that survives
          ProgressCallback, read_jsonl, JsonlLogger
+nb_10b   Mixup, CutMix and label smoothing
+         mix_images, unreduced, mixed_loss, MixUp, cut_box, paste_box, CutMix, LabelSmoothing,
+         calibration_bins, ece, reliability_diagram
 nb_11    Train Imagenette: residual networks and a recipe
          ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:b4194c63d67295a5 head:db1b7650
+# notebook2script 1 sha256:89bb2207641ab3f6 head:9151b733
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -187,6 +190,12 @@ CHAPTERS = {
         'title': 'A progress bar, and a log that survives',
         'notebook': '09c_add_progress_bar.ipynb',
         'names': ['ProgressCallback', 'read_jsonl', 'JsonlLogger'],
+    },
+    'nb_10b': {
+        'title': 'Mixup, CutMix and label smoothing',
+        'notebook': '10b_mixup_label_smoothing.ipynb',
+        'names': ['mix_images', 'unreduced', 'mixed_loss', 'MixUp', 'cut_box', 'paste_box',
+                  'CutMix', 'LabelSmoothing', 'calibration_bins', 'ece', 'reliability_diagram'],
     },
     'nb_11': {
         'title': 'Train Imagenette: residual networks and a recipe',

@@ -3,7 +3,7 @@
 Exported from nbs/02c_autograd.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:48d60a8e3694e349 head:923be1a6
+# notebook2script 1 sha256:7bef5bc681cac40d head:923be1a6
 __all__ = ['Picture', 'unbroadcast', 'no_grad', 'Rule', 'SMALL', 'Edge', 'Node', 'OPS', 'Op',
            'Tensor', 'op', 'tape_of', 'draw_graph', 'gradcheck', 'check_op']
 
@@ -150,9 +150,8 @@ def unbroadcast(g, shape):
     The mirror image of `expand`: sums over axes added in front, and those stretched from length 1.
     Raises RuntimeError when `shape` does not broadcast to `g`'s shape.
     """
-    extra = g.ndim - len(shape)
-    if extra > 0:
-        g = g.sum(tuple(range(extra)))
+    for _ in range(g.ndim - len(shape)):
+        g = g.sum(0)
     if g.shape == shape:
         return g
     stretched = [i for i, (n, m) in enumerate(zip(shape, g.shape)) if n == 1 != m]
@@ -1203,7 +1202,7 @@ def _cross_entropy_slope(g, target, aux):
     "(p − 1 at the true class) · g / n"
     p, n = aux.exp(), len(target)
     p.scatter_add_(1, target[:, None], p.new_full((n, 1), -1.))
-    return p.mul_(g / n)
+    return p.mul_(g).div_(n)
 
 
 def _scores(r):
@@ -1220,7 +1219,7 @@ Tensor.to = op('to', 'The same numbers in another dtype.', lambda a, dtype: a.to
 
 
 # cell hashes: 4252dd4b:a5f5e06b 103a1fa4:5f02a689 ed50ad56:d843d74d d7b666ea:04390edf
-#   013221be:a0593d9e ef02a3e6:449bd52e a46aeaa3:214a1b37 87457b7c:ac27bcb2 0a41d9e2:f0c7bd4d
+#   013221be:a0593d9e ef02a3e6:449bd52e a46aeaa3:6070bdb0 87457b7c:ac27bcb2 0a41d9e2:f0c7bd4d
 #   9e8911bb:c078990f 25555dc1:ad56e2f1 232b244b:7349e3f7 865c84f8:3bd7aa1e a0837336:6243dc92
 #   06ae61dd:4af88c16 fe31ae46:b3504441 5a7a46de:efea32fa f677e948:30e8d7b6 4352292c:ed2681ee
 #   dec12f34:b4e8d53b cc6dc683:2c71ae0b 0613824b:1f93fb97 bb1ac8c0:4786c3c8 6d15f72b:1d4b8333
@@ -1231,4 +1230,4 @@ Tensor.to = op('to', 'The same numbers in another dtype.', lambda a, dtype: a.to
 #   cc0fd322:27a73647 a1735356:8d7999a8 cea11dd3:0a8926db 6aad5c2b:8f0aa27c 248f519a:01bcb602
 #   acd9baa6:25d66ba8 56a1cde5:b66805e1 32c34c43:766d2a29 43af1a07:1d71fca4 d360a645:ae7f149e
 #   d0351416:ffb72033 b0d8e216:a1aa16c2 e7bf27a9:33b18582 a07a607e:ab2c0262 e4f4d59c:6383868e
-#   6679eee5:3b2d8379 fd43dcfa:7ce31548 48c19f9d:a1f143a9 391e4cbf:ffd7d6e0
+#   6679eee5:3b2d8379 fd43dcfa:7ce31548 48c19f9d:ce29fbd8 391e4cbf:ffd7d6e0
