@@ -3,7 +3,7 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:bbe23a71f93b0196 head:e2594e81
+# notebook2script 1 sha256:2e0c7185417bff02 head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
@@ -69,6 +69,7 @@ def _wide(x):
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+# %% 07_batchnorm.ipynb cell 33 #86328225
 class _Norm(nn.Module):
     "Base of the norms: `weight` (ones) and `bias` (zeros) of a shape, each may be None."
     def __init__(self, shape, eps, weight, bias, device, dtype):
@@ -98,7 +99,7 @@ class _Norm(nn.Module):
                             'bring them to one with .to(dtype)')
 
 
-# %% 07_batchnorm.ipynb cell 33 #0e0a7683
+# %% 07_batchnorm.ipynb cell 35 #0e0a7683
 def _per_channel(x):
     "The shape in which one number per channel meets (bs, c, …): (1, c, 1, …)."
     return 1, -1, *[1] * (x.dim() - 2)
@@ -113,6 +114,7 @@ def _check_channels(norm, x, n, min_dim=2):
     norm._check_dtype(x)
 
 
+# %% 07_batchnorm.ipynb cell 37 #3c0d2d32
 class _Tracking(_Norm):
     "Base of the norms that can keep running statistics."
     def __init__(self, num_features, eps, momentum, affine, track, device, dtype, bias):
@@ -133,7 +135,7 @@ class _Tracking(_Norm):
                 f'affine={self.affine}, track_running_stats={self.track_running_stats}')
 
 
-# %% 07_batchnorm.ipynb cell 35 #156bcec3
+# %% 07_batchnorm.ipynb cell 39 #156bcec3
 class _Tracks(_Tracking):
     @torch.no_grad()
     def _track(self, mean, var, m, share):
@@ -151,7 +153,7 @@ class _Tracks(_Tracking):
         return (_wide(x) * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
 
-# %% 07_batchnorm.ipynb cell 36 #78e55af0
+# %% 07_batchnorm.ipynb cell 40 #78e55af0
 class BatchNorm(_Tracks):
     """Batch normalisation: mean 0, variance 1 for each channel, over the batch and all positions.
 
@@ -187,7 +189,7 @@ class BatchNorm(_Tracks):
         return out
 
 
-# %% 07_batchnorm.ipynb cell 59 #501cf929
+# %% 07_batchnorm.ipynb cell 65 #501cf929
 class _LastAxes(_Norm):
     "Base of the norms over the last axes of each sample."
     def __init__(self, normalized_shape, eps, weight, bias, device, dtype):
@@ -210,7 +212,7 @@ class _LastAxes(_Norm):
         return f'{self.normalized_shape}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 60 #c9087b9f
+# %% 07_batchnorm.ipynb cell 67 #c9087b9f
 class LayerNorm(_LastAxes):
     """Layer normalisation: mean 0 and variance 1 over the last axes of each sample.
 
@@ -229,7 +231,7 @@ class LayerNorm(_LastAxes):
         return self._normalise(x, self._check(x), self.normalized_shape, self.eps)[0]
 
 
-# %% 07_batchnorm.ipynb cell 63 #cf476559
+# %% 07_batchnorm.ipynb cell 70 #cf476559
 class RMSNorm(_LastAxes):
     """Root-mean-square normalisation: x divided by √(mean of x² + eps) over the last axes.
 
@@ -247,7 +249,7 @@ class RMSNorm(_LastAxes):
         return self._normalise(x, dims, self.normalized_shape, eps, centre=False)[0]
 
 
-# %% 07_batchnorm.ipynb cell 66 #85264860
+# %% 07_batchnorm.ipynb cell 74 #85264860
 class InstanceNorm(_Tracks):
     """Instance normalisation: mean 0, variance 1 over the positions of each channel of a sample.
 
@@ -277,7 +279,7 @@ class InstanceNorm(_Tracks):
         return out
 
 
-# %% 07_batchnorm.ipynb cell 69 #88b8f393
+# %% 07_batchnorm.ipynb cell 77 #88b8f393
 class GroupNorm(_Norm):
     """Group normalisation: mean 0 and variance 1 over each group of channels of each sample.
 
@@ -310,7 +312,7 @@ class GroupNorm(_Norm):
         return f'{self.num_groups}, {self.num_channels}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 76 #0a3c9e3b
+# %% 07_batchnorm.ipynb cell 84 #0a3c9e3b
 class RunningBatchNorm(_Tracks):
     """Batch normalisation by running statistics in training too, for batches that are too small.
 
@@ -354,6 +356,7 @@ class RunningBatchNorm(_Tracks):
         return mean, var
 
 
-# cell hashes: 6e8d311e:b8a3ceca 9f98d27f:a8230eb5 2078557c:894c8e4d c87c9723:28b89d83
-#   0e0a7683:489aa3ac 156bcec3:140d094e 78e55af0:be6f5d69 501cf929:b6ff2424 c9087b9f:38c12234
-#   cf476559:a3423030 85264860:e593d8bd 88b8f393:704008a9 0a3c9e3b:c873cc2a
+# cell hashes: 6e8d311e:b8a3ceca 9f98d27f:a8230eb5 2078557c:894c8e4d c87c9723:92209395
+#   86328225:df535c1c 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e 78e55af0:be6f5d69
+#   501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd 88b8f393:704008a9
+#   0a3c9e3b:c873cc2a
