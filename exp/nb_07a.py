@@ -3,7 +3,7 @@
 Exported from nbs/07a_lsuv.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:35d7aa3808fe5da8 head:6dbdb768
+# notebook2script 1 sha256:628c766c1c3ff4fd head:6dbdb768
 __all__ = ['lsuv_init']
 
 
@@ -17,6 +17,8 @@ from torch import nn
 from exp.nb_02b import orthogonal_
 from exp.nb_06 import Hook, Hooks
 
+
+# %% 07a_lsuv.ipynb cell 18 #333f0c31
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d,
            nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -37,7 +39,7 @@ def _untouched(model):
             m.training = mode
 
 
-# %% 07a_lsuv.ipynb cell 17 #c7440e0d
+# %% 07a_lsuv.ipynb cell 19 #c7440e0d
 def _in_order(model, xb, layers):
     "The layers by name, in the order in which a forward pass first calls them. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -58,6 +60,7 @@ def _in_order(model, xb, layers):
     return called
 
 
+# %% 07a_lsuv.ipynb cell 21 #106662aa
 def _output_std(model, xb, layer):
     "Standard deviation of all that `layer` puts out in one forward pass of the model. -> float"
     outs = []    # copied: what follows may work in place
@@ -71,7 +74,7 @@ def _numbers(out):
     return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
 
 
-# %% 07a_lsuv.ipynb cell 19 #c74039a9
+# %% 07a_lsuv.ipynb cell 23 #c74039a9
 def _scale_layer(model, xb, name, layer, target_std, tol, max_iter):
     "Scale one weight until the output has the target std. -> (std before, std after, scalings)"
     before = std = _output_std(model, xb, layer)
@@ -89,7 +92,7 @@ def _scale_layer(model, xb, name, layer, target_std, tol, max_iter):
                        'Allow more by max_iter or tol')
 
 
-# %% 07a_lsuv.ipynb cell 20 #78644911
+# %% 07a_lsuv.ipynb cell 25 #78644911
 def lsuv_init(model, xb, target_std=1., tol=.01, max_iter=10, init=orthogonal_, layers=None):
     """Scale each weight so that the layer's output has std `target_std` on a batch. -> list of dict
 
@@ -119,4 +122,5 @@ def lsuv_init(model, xb, target_std=1., tol=.01, max_iter=10, init=orthogonal_, 
     return rows
 
 
-# cell hashes: a0594434:41f59eae c7440e0d:7dcd3451 c74039a9:dfe35886 78644911:e3300dd5
+# cell hashes: a0594434:dcfb37cc 333f0c31:aa677f79 c7440e0d:30fe4dd9 106662aa:46ef48a9
+#   c74039a9:dfe35886 78644911:e3300dd5
