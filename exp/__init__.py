@@ -62,10 +62,14 @@ nb_10b   Mixup, CutMix and label smoothing
          calibration_bins, ece, reliability_diagram
 nb_11    Train Imagenette: residual networks and a recipe
          ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner
+nb_11a   Transfer learning
+         LETTERS, make_letters, letters, AdaptiveConcatPool2d, n_features, make_head, cut_body,
+         adapt_model, load_body, frozen_norms, FreezeNorms, LoRALinear, LoRAConv2d, add_lora,
+         merge_lora, adapter_state, load_adapter
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:89bb2207641ab3f6 head:9151b733
+# notebook2script 1 sha256:317fe75c209e3291 head:a9d82fe8
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -202,5 +206,13 @@ CHAPTERS = {
         'notebook': '11_train_imagenette.ipynb',
         'names': ['ResBlock', 'XResNet', 'xresnet18', 'xresnet34', 'xresnet50', 'xresnet101',
                   'xresnet152', 'cnn_learner'],
+    },
+    'nb_11a': {
+        'title': 'Transfer learning',
+        'notebook': '11a_transfer_learning.ipynb',
+        'names': ['LETTERS', 'make_letters', 'letters', 'AdaptiveConcatPool2d', 'n_features',
+                  'make_head', 'cut_body', 'adapt_model', 'load_body', 'frozen_norms',
+                  'FreezeNorms', 'LoRALinear', 'LoRAConv2d', 'add_lora', 'merge_lora',
+                  'adapter_state', 'load_adapter'],
     },
 }

@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:4d89914060426c8e head:b13b5310
+# notebook2script 1 sha256:292b268bc2b2053e head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -510,15 +510,15 @@ class _Buffer:
                        for p in flat.split(self.size)]
         self.states = [ChainMap({k: s[k] for k in joined}, self.blocks[0][1]) for s in states]
 
-    def flat_grad(self):
+    def flat_grad(self, grads):
         "The gradients in one tensor: copied together, or the only one as it is."
         if self.grad is None:
-            return self.params[0].grad.reshape(-1)
-        torch._foreach_copy_(self.grads, [p.grad for p in self.params])
+            return grads[0].reshape(-1)
+        torch._foreach_copy_(self.grads, grads)
         return self.grad
 
-    def advance(self, calls):
-        for (p, state), grad in zip(self.blocks, self.flat_grad().split(self.size)):
+    def advance(self, calls, grads):
+        for (p, state), grad in zip(self.blocks, self.flat_grad(grads).split(self.size)):
             _apply(calls, p, grad, state)
         torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
@@ -541,12 +541,16 @@ class FlatOptimizer(Optimizer):
     def _advance(self, params, calls):
         if not _elementwise(calls):
             return super()._advance(params, calls)
-        places, buffers = self._buffers.get(params[0], (None, []))
-        if places != _places(params):
+        grads = [p.grad for p in params]
+        before, buffers = self._buffers.get(params[0], (None, []))
+        if before != _places(params, grads):
             buffers = self._make_buffers([p for p in params if p.grad is not None])
-            self._buffers[params[0]] = _places(params), buffers
+            self._buffers[params[0]] = _places(params, grads), buffers
+            rank = {p: i for i, p in enumerate(params)}
+            for buffer in buffers:
+                buffer.members = [rank[p] for p in buffer.params]
         for buffer in buffers:
-            buffer.advance(calls)
+            buffer.advance(calls, [grads[i] for i in buffer.members])
 
     def _make_buffers(self, params):
         made = []
@@ -566,13 +570,13 @@ class FlatOptimizer(Optimizer):
         self._buffers = {}
 
 
-def _places(params):
-    "Where each parameter with a gradient lives; None for those without."
-    return [None if p.grad is None else p.data_ptr() for p in params]
+def _places(params, grads):
+    "Where each parameter lives, and which of them have no gradient."
+    return list(map(torch.Tensor.data_ptr, params)), [g is None for g in grads]
 
 
 # cell hashes: c854badb:e2cafdca 1ff83fdd:9319e29a 8d43c929:824cfc8e efc2ec6a:8182b453
 #   fd643e6e:0fe4bbaf 69e04891:8609a575 c579666f:8db60887 5b845c0b:13ee197b e9e06046:ab4115d9
 #   7640d58c:f19e0c23 cf4a081b:edb42df0 f49ffff5:5d030bed 31e56ef2:639424f4 31b7c926:0f5c4e1f
 #   64268c49:15d04e38 e0737335:bfecea1a 2e253fc4:3d678d6a 6bbb6b5a:e3cae64b 8e4b2338:17716381
-#   538abae2:12baf303 c1026c30:a51c1a7a 80ecd994:d628edcd
+#   538abae2:12baf303 c1026c30:7f388b1e 80ecd994:d9b6c825
