@@ -116,8 +116,9 @@ def pool_for(plan: Plan) -> Pool:
 class Run:
     "A plan being carried out."
 
-    def __init__(self, plan: Plan, report=lambda *event: None):
-        self.plan, self.options, self.report = plan, plan.options, report
+    def __init__(self, plan: Plan, report=lambda *event: None, pool=None):
+        "`pool`: to be used in the place of a new one."
+        self.plan, self.options, self.report, self.pool = plan, plan.options, report, pool
         self.results: dict[str, Result] = {}
         self.parts: dict[str, dict] = {}
         self.interrupted = False
@@ -130,7 +131,7 @@ class Run:
             self.decide_early(key)
         try:
             if any(k not in self.results for k in self.plan.order):
-                async with pool_for(self.plan) as pool:
+                async with self.pool or pool_for(self.plan) as pool:
                     await self.all(pool)
         except asyncio.CancelledError:
             self.interrupted = True

@@ -11,15 +11,19 @@ import signal
 import sys
 import threading
 import time
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+from . import runner
+from .cache import versions
 from .command import (Outcome, cpu_seconds, exit_status, grade, in_fresh_loop, keep_record, story,
                       tick, went_wrong, write_files)
 from .discovery import root_of
+from .engine_fork import PARENT_DIED
 from .export import export
 from .notebook import CourseError
-from .plan import Options, Plan
+from .plan import Options, Plan, cores
 from .progress import progress_for
 from .records import BLOCKED, SKIPPED, Result
 from .report import exercise_table, totals, word
@@ -53,6 +57,10 @@ class WatchPlan(Plan):
     """
     saved = frozenset()
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.threads = max(1, cores() // (self.options.jobs or cores()))  # as in a run of everything
+
     def prefer(self, paths):
         "The notebooks saved, and what they wait for, come before all others."
         self.saved = {k for k, item in self.items.items() if item.path in paths}
@@ -81,6 +89,7 @@ class Watcher:
         self.is_course = (self.root / 'nbs').is_dir()
         self.saves = Saves(self.root, paths)
         self.progress = self.when = None
+        self.kept = Kept()
 
     def say(self, text: str):
         "Show a text, above the table of what is running if there is one."
@@ -108,6 +117,7 @@ class Watcher:
         finally:
             stopped.cancel()
             await ended(run)
+            await self.kept.close()
 
     def look(self) -> list[Path]:
         "Export what was saved. -> the files in which something changed that counts for a run"
@@ -148,9 +158,12 @@ class Watcher:
         began, cpu = time.monotonic(), cpu_seconds()
         plan = WatchPlan(self.paths, self.options, self.root)
         plan.prefer(saved)
+        kept = None if self.options.scheduler else self.kept
+        if kept:
+            await kept.prepare(plan)
         for key in plan.todo:
             self.say(f'  run   {key}: {plan.items[key].why or plan.items[key].error}')
-        outcome = await self.carry_out(plan)
+        outcome = await self.carry_out(plan, kept)
         if plan.is_course:
             plan.history.save()
         if outcome is None:
@@ -159,11 +172,11 @@ class Watcher:
         self.conclude(plan, outcome, time.monotonic() - began, cpu_seconds() - cpu)
         return True
 
-    async def carry_out(self, plan: WatchPlan) -> Outcome | None:
+    async def carry_out(self, plan: WatchPlan, kept: Kept | None) -> Outcome | None:
         "Run it, telling of each failure as it happens. -> None if it was cancelled"
         outcome = Outcome([], 1)
         with progress_for(plan) as self.progress:
-            run = Run(plan, lambda *event: self.event(plan, run, outcome, *event))
+            run = Run(plan, lambda *event: self.event(plan, run, outcome, *event), kept)
             ticker = asyncio.ensure_future(tick(self.progress))
             try:
                 outcome.results = await run.go()
@@ -211,6 +224,43 @@ class Watcher:
             self.say('everything is up to date')
         else:
             self.say(totals(outcome.results, seconds, cpu))
+
+
+class Kept:
+    """A pool kept from run to run, so that the libraries are imported once, before anybody saves. To
+    a `Run` it is a pool that is opened and closed."""
+
+    def __init__(self):
+        self.opening = self.pool = self.made_of = None
+
+    async def prepare(self, plan: Plan):
+        "Begin to open a pool for all notebooks of this plan, unless the one there will do."
+        made_of = plan.graph.libraries(), plan.engine(), versions()
+        if self.opening and not self.dead() and made_of == self.made_of:
+            return
+        await self.close()
+        self.made_of, everything = made_of, copy(plan)
+        everything.todo = [k for k in plan.order if not plan.items[k].error]
+        self.pool = runner.pool_for(everything)
+        self.opening = asyncio.ensure_future(self.pool.__aenter__())
+
+    def dead(self) -> bool:
+        "Did the process end that forks the notebooks?"
+        return getattr(getattr(self.pool, 'first', None), 'refused', '') == PARENT_DIED
+
+    async def close(self):
+        if self.opening:
+            opening, self.opening = self.opening, None
+            opening.cancel()
+            await asyncio.wait({opening})
+            if not opening.cancelled() and not opening.exception():
+                await self.pool.__aexit__(None, None, None)
+
+    async def __aenter__(self):
+        return await asyncio.shield(self.opening)  # who does not wait for it any more leaves it be
+
+    async def __aexit__(self, *exc):
+        pass
 
 
 async def ended(run: asyncio.Future | None):
