@@ -10,11 +10,12 @@ export COURSE_OFFLINE ?= 1
 # Bytecode is compiled at set-up; nothing here may switch that off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test student lab bench readme lock clean
+.PHONY: help setup run test student site lab bench readme lock clean
 help:
 	@echo "make run     set up, export, run the course, show the results table"
 	@echo "make test    everything that must hold: modules, tools, library, notebooks"
 	@echo "make student the course without the solutions, in student/"
+	@echo "make site    the course as a website, in site/; make site CHECK=1 also looks at it in a browser"
 	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
 	@echo "make bench   the benchmarks; each prints ratios"
 	@echo "make readme  README.md's results table and picture anew, from results.json and the notebooks"
@@ -50,6 +51,11 @@ test: $(STAMP)
 student: $(STAMP)
 	@$(BIN)/python -m coursekit.exercises student
 
+# Made of the stored outputs, offline: Sphinx, its theme and MathJax are in requirements.txt.
+site: $(STAMP)
+	@$(BIN)/python -m coursekit.site
+	@$(if $(CHECK),$(BIN)/python -m coursekit.site check)
+
 # Students may fetch the real data: the network is not switched off here.
 lab: $(STAMP)
 	cd nbs && COURSE_OFFLINE= JUPYTER_PREFER_ENV_PATH=1 ../$(BIN)/jupyter lab $(LAB_ARGS)
@@ -66,5 +72,5 @@ lock: $(STAMP)
 		--no-emit-index-url pyproject.toml -o requirements.txt
 
 clean:
-	rm -rf .venv .course .pytest_cache .hypothesis
+	rm -rf .venv .course .pytest_cache .hypothesis site
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,302 @@
+"""The finished site in a real browser: headless Chromium, driven over its own protocol.
+
+Looks at every page at the width of a phone, and at some closely: maths, figures, search, map, dark.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from . import site_links
+
+NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'msedge',
+         '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+         '/Applications/Chromium.app/Contents/MacOS/Chromium')
+QUIET = ('--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync', '--hide-scrollbars',
+         '--disable-background-networking', '--disable-component-update', '--disable-default-apps',
+         '--disable-extensions', '--remote-debugging-port=0', '--remote-allow-origins=*',
+         '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1')
+DESKTOP, PHONE = (1280, 900), (375, 800)
+
+
+def browser() -> str | None:
+    "The browser to use: `$CHROME`, else the first of those known that is there."
+    return next(filter(None, map(shutil.which, filter(None, (os.environ.get('CHROME'), *NAMES)))), None)
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def served(folder):
+    "A folder on a port of this machine -> its address"
+    handler = functools.partial(Silent, directory=str(folder))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f'http://127.0.0.1:{server.server_port}'
+        finally:
+            server.shutdown()
+
+
+@contextlib.contextmanager
+def started(program):
+    "A headless browser with a profile of its own -> the address of its protocol"
+    with tempfile.TemporaryDirectory(prefix='site-check-', ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen([program, *QUIET, f'--user-data-dir={profile}', 'about:blank'],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield protocol(Path(profile, 'DevToolsActivePort'), process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def protocol(file: Path, process, patience=30) -> str:
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise OSError(f'{process.args[0]} ended at once, with status {process.returncode}')
+        lines = file.read_text().split() if file.is_file() else []
+        if len(lines) == 2:
+            return f'ws://127.0.0.1:{lines[0]}{lines[1]}'
+        time.sleep(.05)
+    raise OSError(f'{process.args[0]} did not open its port within {patience} s')
+
+
+class Tab:
+    "One tab: goes to pages, asks them things, takes pictures; notes errors and requests elsewhere."
+
+    def __init__(self, socket, root):
+        self.socket, self.root, self.session = socket, root, None
+        self.last, self.errors, self.loaded, self.page = 0, [], False, ''
+
+    async def call(self, method, **params):
+        "Send one command and wait for its answer; what happens meanwhile is noted."
+        self.last += 1
+        message = {'id': self.last, 'method': method, 'params': params}
+        if self.session:
+            message['sessionId'] = self.session
+        await self.socket.write_message(json.dumps(message))
+        while True:
+            answer = await self.receive()
+            if answer.get('id') == self.last:
+                if 'error' in answer:
+                    raise OSError(f'{method}: {answer["error"]["message"]}')
+                return answer['result']
+
+    async def receive(self):
+        text = await asyncio.wait_for(self.socket.read_message(), 60)
+        if text is None:
+            raise OSError('the browser ended')
+        message = json.loads(text)
+        self.note(message.get('method'), message.get('params', {}))
+        return message
+
+    def note(self, event, params):
+        if event == 'Page.loadEventFired':
+            self.loaded = True
+        elif event == 'Network.requestWillBeSent':
+            url = params['request']['url']
+            if not url.startswith((self.root, 'data:', 'blob:', 'about:', 'chrome')):
+                self.errors.append(f'{self.page}: asks another host for {url}')
+        elif event == 'Network.responseReceived' and params['response']['status'] >= 400:
+            self.errors.append(f'{self.page}: {params["response"]["url"]} is not there')
+        elif event == 'Runtime.exceptionThrown':
+            details = params['exceptionDetails']
+            what = details.get('exception', {}).get('description') or details['text']
+            self.errors.append(f'{self.page}: {what.splitlines()[0]}')
+
+    async def open(self):
+        target = await self.call('Target.createTarget', url='about:blank')
+        found = await self.call('Target.attachToTarget', targetId=target['targetId'], flatten=True)
+        self.session = found['sessionId']
+        for domain in ('Page', 'Runtime', 'Network'):
+            await self.call(f'{domain}.enable')
+
+    async def size(self, width, height, scale=1):
+        await self.call('Emulation.setDeviceMetricsOverride', width=width, height=height,
+                        deviceScaleFactor=scale, mobile=width < 600)
+
+    async def go(self, page):
+        self.page, self.loaded = page, False
+        await self.call('Page.navigate', url=f'{self.root}/{page}')
+        while not self.loaded:
+            await self.receive()
+
+    async def ask(self, script):
+        "The value of an expression in the page; a promise is waited for."
+        answer = await self.call('Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True)
+        if 'exceptionDetails' in answer:
+            raise OSError(f'{self.page}: {script}: {answer["exceptionDetails"]["exception"]["description"]}')
+        return answer['result'].get('value')
+
+    async def until(self, script, seconds=15):
+        "Wait for an expression to be true -> did it become so?"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if await self.ask(script):
+                return True
+            await asyncio.sleep(.1)
+        return False
+
+    async def shoot(self, path):
+        answer = await self.call('Page.captureScreenshot', format='png')
+        Path(path).write_bytes(base64.b64decode(answer['data']))
+
+
+def check(folder, shots=None) -> int:
+    "Look at the site in `folder`, saying what was seen; `shots`: a folder for pictures. -> exit status"
+    folder = Path(folder)
+    if not (folder / 'index.html').is_file():
+        print(f'error: there is no site in {folder}: run `make site`')
+        return 1
+    wrong = site_links.broken(folder)
+    print(f'links: {len(site_links.pages(folder))} pages, ' + (site_links.count(wrong) if wrong else 'every link leads '
+          'somewhere, nothing comes from elsewhere, every picture has words'))
+    if program := browser():
+        with served(folder) as address, started(program) as socket:
+            wrong += asyncio.run(look(socket, address, folder, shots))
+    else:
+        print('browser: there is none here (Chromium or Chrome; CHROME=PATH names one), so pages were read, not seen')
+    for line in wrong:
+        print(f'  {line}')
+    print('all well' if not wrong else site_links.count(wrong))
+    return 1 if wrong else 0
+
+
+async def look(socket, address, folder, shots) -> list[str]:
+    from tornado.websocket import websocket_connect
+    tab = Tab(await websocket_connect(socket, max_message_size=1 << 28), address)
+    await tab.open()
+    if shots:
+        Path(shots).mkdir(parents=True, exist_ok=True)
+    wrong = []
+
+    async def seen(what, good, picture=None):
+        print(f'{what}: {"yes" if good else "NO"}', flush=True)
+        if not good:
+            wrong.append(f'{tab.page}: {what}: no')
+        if picture and shots:
+            await tab.shoot(Path(shots, f'{picture}.png'))
+
+    for part in (home, chapter, search, chapter_map, dark, phone):
+        await part(tab, seen, folder)
+    return wrong + list(dict.fromkeys(tab.errors))
+
+
+def chapter_pages(folder) -> list[str]:
+    return [p.relative_to(folder).as_posix() for p in sorted(Path(folder, 'nbs').glob('*.html'))]
+
+
+async def home(tab, seen, folder):
+    await tab.size(*DESKTOP)
+    await tab.go('index.html')
+    links = await tab.ask("new Set([...document.querySelectorAll('nav a, .bd-sidebar-primary a')]"
+                          ".map(a => a.pathname).filter(p => p.startsWith('/nbs/'))).size")
+    n = len(chapter_pages(folder))
+    await seen(f'home: the menu leads to all {n} chapters', links == n, 'home-light')
+
+
+async def chapter(tab, seen, folder):
+    "The first chapter with both formulas and figures."
+    page = next((p for p in chapter_pages(folder) if 'class="math' in (t := Path(folder, p).read_text())
+                 and 'cell_output' in t and '_images/' in t), None)
+    if page is None:
+        await seen('a chapter with formulas and figures', False)
+        return
+    await tab.go(page)
+    formulas = await tab.ask("document.querySelectorAll('.math').length")
+    done = await tab.until(f"document.querySelectorAll('.math mjx-container').length >= {formulas}")
+    bad = await tab.ask("document.querySelectorAll('mjx-merror, [data-mjx-error]').length")
+    await seen(f'{page}: {formulas} formulas are typeset', done and not bad, 'chapter')
+    figures = await tab.ask(
+        "(async () => { const all = [...document.querySelectorAll('.cell_output img')];"
+        " for (const i of all) { i.loading = 'eager'; i.scrollIntoView(); await i.decode().catch(() => 0); }"
+        " return all.filter(i => i.naturalWidth > 50 && i.getBoundingClientRect().width > 50 && i.alt).length; })()")
+    n = await tab.ask("document.querySelectorAll('.cell_output img').length")
+    await tab.ask("document.querySelector('.cell_output img').scrollIntoView({block: 'center'})")
+    await seen(f'{page}: {n} figures are visible and have words', n > 0 and figures == n, 'chapter-figure')
+    ends = await tab.ask("!!document.querySelector('.prev-next-area a.right-next, a.right-next')")
+    await seen(f'{page}: it leads to the next', ends)
+    copies = "[...document.querySelectorAll('a[download]')].filter(a => a.href.endsWith('.ipynb'))"
+    await seen(f'{page}: the notebook can be downloaded', await tab.ask(f'{copies}.length > 0'))
+
+
+async def search(tab, seen, folder):
+    await tab.go('search.html?q=broadcasting')
+    results = '#search-results ul.search > li'
+    await tab.until(f"document.querySelectorAll('{results}').length > 0 "
+                    "&& /found/.test(document.querySelector('#search-results').textContent)")
+    found = await tab.ask(f"[...document.querySelectorAll('{results} > a')].map(a => a.pathname)")
+    await asyncio.sleep(1)  # excerpts come later
+    await seen(f'search: {len(set(found))} pages hold "broadcasting", chapters among them',
+               any(p.startswith('/nbs/') for p in found), 'search')
+
+
+async def chapter_map(tab, seen, folder):
+    "Point at the last box: as many light up as it says it needs, and a click opens it."
+    await tab.go('map.html')
+    box = await tab.ask("(() => { const all = [...document.querySelectorAll('.course-map .chapter')];"
+                        " all.sort((a, b) => b.dataset.needs.length - a.dataset.needs.length);"
+                        " all[0].scrollIntoView({block: 'center'}); const r = all[0].getBoundingClientRect();"
+                        " return {x: r.x + r.width / 2, y: r.y + r.height / 2, id: all[0].id,"
+                        " href: all[0].href.baseVal, needs: all[0].dataset.needs.split(' ').length}; })()")
+    at = {'x': box['x'], 'y': box['y']}
+    await tab.call('Input.dispatchMouseEvent', type='mouseMoved', **at)
+    lit = await tab.ask("document.querySelectorAll('.course-map .chapter.lit').length")
+    await tab.ask("document.querySelector('.course-map').scrollIntoView()")
+    await seen(f'map: {box["id"]} lights up the {box["needs"]} chapters it builds on', lit == box['needs'] + 1, 'map')
+    await tab.go('map.html')
+    await tab.ask(f"document.getElementById('{box['id']}').dispatchEvent(new MouseEvent('click', {{bubbles: true, "
+                  "cancelable: true, view: window}))")
+    await seen(f'map: a click opens chapter {box["id"]}',
+               await tab.until(f"location.pathname.endsWith('{box['href']}') && document.readyState == 'complete'"))
+
+
+async def dark(tab, seen, folder):
+    await tab.ask("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
+    bright = ("(c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return .3 * r + .6 * g + .1 * b; })"
+              "(getComputedStyle(document.body).%s)")
+    chapters = chapter_pages(folder)
+    for page, picture in (('index.html', 'home-dark'), ('map.html', 'map-dark'), (chapters[-1], 'chapter-dark')):
+        await tab.go(page)
+        paper, ink = [await tab.ask(bright % part) for part in ('backgroundColor', 'color')]
+        await seen(f'{page}: light on dark when asked for', paper < 60 and ink > 180, picture)
+    await tab.ask("localStorage.clear()")
+
+
+async def phone(tab, seen, folder):
+    "No page is wider than a phone."
+    await tab.size(*PHONE, scale=2)
+    wide = []
+    pages = [p.relative_to(Path(folder).resolve()).as_posix() for p in site_links.pages(folder)]
+    named = {'index.html': 'phone-home', 'map.html': 'phone-map', 'nbs/01_matmul.html': 'phone-chapter',
+             'results.html': 'phone-results'}
+    for page in pages:
+        await tab.go(page)
+        width = await tab.ask('Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)')
+        if width > PHONE[0]:
+            wide.append(f'{page} ({width} px)')
+        if page in named:
+            await tab.until("!document.querySelector('.math') || document.querySelector('mjx-container')")
+            await seen(f'phone: {page} fits {PHONE[0]} px', width <= PHONE[0], named[page])
+    await seen(f'phone: none of {len(pages)} pages is wider than {PHONE[0]} px'
+               + (f', but {", ".join(wide[:8])}' if wide else ''), not wide)
