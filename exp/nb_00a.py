@@ -3,7 +3,7 @@
 Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:a0cb62ff82c365eb head:cdd8a313
+# notebook2script 1 sha256:21288a0a4ac05d9e head:cdd8a313
 __all__ = ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
            'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
            'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
@@ -538,6 +538,7 @@ def _what_failed(error):
     return 'wrong checksum' if isinstance(error, ValueError) else str(error)
 
 
+# %% 00a_data.ipynb cell 105 #ec8e3d9d
 def _download(file, mirrors, folder):
     """One file, from the first mirror that has it, checked, into `folder`, or nothing at all.
 
@@ -557,7 +558,7 @@ def _download(file, mirrors, folder):
     raise DownloadError(f'{file["name"]} cannot be downloaded ({"; ".join(problems)})')
 
 
-# %% 00a_data.ipynb cell 107 #c48a808b
+# %% 00a_data.ipynb cell 109 #c48a808b
 def _members(archive):
     "The members of a zip or tar archive -> list of (name, is it a plain file or folder?)"
     if zipfile.is_zipfile(archive):
@@ -583,7 +584,7 @@ def _extract(archive, folder):
             t.extractall(folder, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
 
 
-# %% 00a_data.ipynb cell 109 #22028caf
+# %% 00a_data.ipynb cell 111 #22028caf
 def unpack(archive, folder):
     """Unpack a zip or tar archive into a new folder: all of it, or nothing. -> Path of the folder
 
@@ -601,7 +602,7 @@ def unpack(archive, folder):
     return folder
 
 
-# %% 00a_data.ipynb cell 116 #29fca98e
+# %% 00a_data.ipynb cell 118 #29fca98e
 def load_pickle(path, sha256):
     """Load a pickle, packed (`.gz`) or not, if its checksum is one of those given. -> the object
 
@@ -617,7 +618,7 @@ def load_pickle(path, sha256):
     return pickle.loads(data, encoding='latin-1')
 
 
-# %% 00a_data.ipynb cell 119 #62e60d2c
+# %% 00a_data.ipynb cell 121 #62e60d2c
 def _find(info):
     """Look for the files of a dataset on the disk -> (folder or None, names of those missing)
 
@@ -634,7 +635,7 @@ def _find(info):
     return None, missing
 
 
-# %% 00a_data.ipynb cell 121 #30c2c15d
+# %% 00a_data.ipynb cell 123 #30c2c15d
 def _offline():
     "Does `COURSE_OFFLINE` forbid the network? -> bool"
     return os.environ.get('COURSE_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no')
@@ -651,7 +652,7 @@ def _why_not(name, info):
         return 'no mirror could be reached a moment ago; delete data/.*.failed to try again at once'
 
 
-# %% 00a_data.ipynb cell 123 #eb69befd
+# %% 00a_data.ipynb cell 125 #eb69befd
 def _get(name, info):
     "The folder with all files of a dataset, downloaded if need be -> Path. Raises DownloadError."
     folder, missing = _find(info)
@@ -673,7 +674,7 @@ def _get(name, info):
     return folder
 
 
-# %% 00a_data.ipynb cell 125 #0e35903a
+# %% 00a_data.ipynb cell 127 #0e35903a
 def _ready(name, info):
     "The path of a dataset in the form in which it is used -> Path"
     file = info['files'][0]
@@ -689,7 +690,7 @@ def _ready(name, info):
     return target
 
 
-# %% 00a_data.ipynb cell 127 #8844fafb
+# %% 00a_data.ipynb cell 129 #8844fafb
 @functools.cache
 def _say_once(text):
     "Print a line, but only the first time in a session."
@@ -712,7 +713,7 @@ def _resolve(name):
     return _resolve(info['stand_in'])
 
 
-# %% 00a_data.ipynb cell 128 #37cab8cd
+# %% 00a_data.ipynb cell 130 #37cab8cd
 def fetch(name):
     """A dataset on this machine: found, or downloaded, or its built-in stand-in. -> Path
 
@@ -731,7 +732,7 @@ def data_name():
     return _resolve('mnist')[0]
 
 
-# %% 00a_data.ipynb cell 131 #188d77e9
+# %% 00a_data.ipynb cell 133 #188d77e9
 def get_data():
     """MNIST where it is to be had, else the built-in digits, ready for a network.
 
@@ -751,6 +752,7 @@ def get_data():
 #   19649e8c:986ac298 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
 #   997991ed:8bd7fe0c bb30eefc:2d5a8cb2 e83afe9f:b5fa50ed 96edbe85:3d01e28c 2c679f06:f3ea1ed3
 #   44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:836cb19d 70f10556:96500f04 f68aee2a:78d46c53
-#   60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74 81f68e80:0df3b50f
-#   c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265 62e60d2c:8da3dcc6 30c2c15d:7f2777e9
-#   eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2 37cab8cd:141e094d 188d77e9:40d3f637
+#   60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74 81f68e80:a2eda0a8
+#   ec8e3d9d:f5ee2849 c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265 62e60d2c:8da3dcc6
+#   30c2c15d:7f2777e9 eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2 37cab8cd:141e094d
+#   188d77e9:40d3f637
