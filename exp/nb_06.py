@@ -3,7 +3,7 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:8d07d487fd67aec7 head:f011e3d3
+# notebook2script 1 sha256:f11fbbe8436e59fd head:f011e3d3
 __all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
@@ -223,7 +223,7 @@ void conv(const sizes *s, const float *x, const float *w, float *out) {
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 55 #2449977b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 56 #2449977b
 class _Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long)
                 for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
@@ -238,7 +238,7 @@ def _conv_kernel():
     return kernel
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 57 #56ed59a3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 58 #56ed59a3
 def _pack(w, groups):
     "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), filled up with zeros."
     w = w.unflatten(0, (groups, -1))
@@ -258,7 +258,7 @@ def _correlate(x, w, stride=(1, 1), dilation=(1, 1), groups=1):
     return out
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 59 #17c35e6f
+# %% 06_cuda_cnn_hooks_init.ipynb cell 60 #17c35e6f
 def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     "Gradient of the input: spread `grad` out, convolve with the flipped filters, crop."
     (bs, nf, *places), (h, wide), (ph, pw) = grad.shape, shape[2:], padding
@@ -271,7 +271,7 @@ def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     return out[:, :, ph:ph + h, pw:pw + wide]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 61 #5aa5dfc8
+# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #5aa5dfc8
 def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     "Gradient of the weight: for each group slide `grad` over the pictures, the batch as channels."
     x, (kh, kw) = _pad(x, padding), shape[2:]
@@ -280,7 +280,7 @@ def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     return torch.cat([part.transpose(0, 1) for part in parts])    # (nf, ni/groups, kh, kw)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #7a72eba8
+# %% 06_cuda_cnn_hooks_init.ipynb cell 64 #7a72eba8
 class _CConv(Function):
     @staticmethod
     def forward(ctx, x, w, *geometry):
@@ -299,7 +299,7 @@ class _CConv(Function):
         return tuple(grads)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 64 #008f4c4a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 66 #008f4c4a
 def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """`conv2d` by a C kernel that copies no windows, for float32 on the CPU; gradients once.
 
@@ -315,7 +315,7 @@ def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 77 #59f0657c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 79 #59f0657c
 def to_image(x):
     "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
     side = math.isqrt(x.shape[-1])
@@ -324,7 +324,7 @@ def to_image(x):
     return x.view(-1, 1, side, side)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 79 #ab4e636f
+# %% 06_cuda_cnn_hooks_init.ipynb cell 81 #ab4e636f
 class BatchTransform(Callback):
     """Changes each batch before the model sees it, in training and in validation.
 
@@ -347,7 +347,7 @@ class BatchTransform(Callback):
             learn.yb = self.tfm_y(learn.yb)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 84 #504172f3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #504172f3
 def best_device():
     "The fastest device there is: CUDA, else Apple's MPS, else the CPU. -> torch.device"
     if torch.cuda.is_available():
@@ -355,7 +355,7 @@ def best_device():
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 86 #3a0fc0aa
+# %% 06_cuda_cnn_hooks_init.ipynb cell 89 #3a0fc0aa
 def to_device(x, device):
     "A tensor, or tuples, lists and dicts of them, on `device`; what is no tensor stays as it is."
     if isinstance(x, torch.Tensor):
@@ -368,7 +368,7 @@ def to_device(x, device):
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 88 #aeebcf7b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 91 #aeebcf7b
 class DeviceCallback(Callback):
     """Trains on `device`: moves the model as a fit begins, then each batch.
 
@@ -398,7 +398,7 @@ class DeviceCallback(Callback):
         learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 92 #83f5e7c4
+# %% 06_cuda_cnn_hooks_init.ipynb cell 95 #83f5e7c4
 def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     """Convolution, norm, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉), odd ks
 
@@ -415,7 +415,7 @@ def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     return block
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 94 #31b4b45d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #31b4b45d
 def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
     """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
 
@@ -432,7 +432,7 @@ def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU)
     return nn.Sequential(*blocks, *head)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 108 #e7f5a6d6
+# %% 06_cuda_cnn_hooks_init.ipynb cell 111 #e7f5a6d6
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
@@ -471,7 +471,7 @@ class Hook:
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 112 #d0ee4160
+# %% 06_cuda_cnn_hooks_init.ipynb cell 115 #d0ee4160
 class Hooks(list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
@@ -505,7 +505,7 @@ class Hooks(list):
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 119 #509e42b5
+# %% 06_cuda_cnn_hooks_init.ipynb cell 123 #509e42b5
 def _is_activation(module):
     "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
     if isinstance(module, nn.MultiheadAttention):  # which torch keeps among them
@@ -514,7 +514,7 @@ def _is_activation(module):
     return getattr(module, 'is_activation', torch_s)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 121 #05ef4ddd
+# %% 06_cuda_cnn_hooks_init.ipynb cell 125 #05ef4ddd
 def _summary(module, inp, out, low, high, bins):
     "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
     elementwise = not list(module.parameters()) and inp[0].shape == out.shape
@@ -525,7 +525,7 @@ def _summary(module, inp, out, low, high, bins):
     return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 125 #520e1de3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 129 #520e1de3
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -540,7 +540,7 @@ def _named_layers(model, modules):
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 127 #a6dd39de
+# %% 06_cuda_cnn_hooks_init.ipynb cell 131 #a6dd39de
 class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
@@ -568,7 +568,7 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 129 #eb69a98d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 133 #eb69a98d
 class _Keep(_Watch):
     def after_backward(self, learn):
         "Keep the weights as they were before the step."
@@ -595,7 +595,7 @@ class _Keep(_Watch):
         return torch.stack([row[key] for _, row in self.rows]).cpu()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 131 #6cc3492a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 135 #6cc3492a
 class ActivationStats(_Keep):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
@@ -633,7 +633,7 @@ class ActivationStats(_Keep):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 133 #7a930781
+# %% 06_cuda_cnn_hooks_init.ipynb cell 137 #7a930781
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
@@ -656,7 +656,7 @@ def _plot_stats(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 135 #3fa5d679
+# %% 06_cuda_cnn_hooks_init.ipynb cell 139 #3fa5d679
 def _plot_hists(stats):
     "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
     import matplotlib.pyplot as plt
@@ -674,7 +674,7 @@ def _plot_hists(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 141 #68697c03
+# %% 06_cuda_cnn_hooks_init.ipynb cell 145 #68697c03
 @torch.no_grad()
 def init_cnn(model, leak=0.):
     """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
@@ -690,7 +690,7 @@ def init_cnn(model, leak=0.):
     return model
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 154 #02d9ebf9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 158 #02d9ebf9
 class GeneralReLU(nn.Module):
     """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
 
