@@ -3,11 +3,11 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:2e0c7185417bff02 head:e2594e81
+# notebook2script 1 sha256:b3bf091e9e58471a head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
-# %% 07_batchnorm.ipynb cell 10 #6e8d311e
+# %% 07_batchnorm.ipynb cell 12 #6e8d311e
 import math
 
 import torch
@@ -22,7 +22,7 @@ def _plain(x, weight, bias, dims, eps, centre=True):
     return (x - mean) * (var + eps).rsqrt() * weight + bias
 
 
-# %% 07_batchnorm.ipynb cell 21 #9f98d27f
+# %% 07_batchnorm.ipynb cell 24 #9f98d27f
 class _Normalise(Function):
     "`_plain` with the gradient by hand. -> (y, mean, variance), of which only y is differentiable"
     @staticmethod
@@ -54,7 +54,7 @@ class _Normalise(Function):
         return out.mul_(rstd), d_weight, d_bias, None, None, None
 
 
-# %% 07_batchnorm.ipynb cell 22 #2078557c
+# %% 07_batchnorm.ipynb cell 25 #2078557c
 def _plain_grads(needed, grad, x, weight, bias, *args):
     "The three gradients through `_plain`, as part of a graph; None where none is needed."
     inputs = [t for t, need in zip((x, weight, bias), needed) if need]
@@ -63,13 +63,13 @@ def _plain_grads(needed, grad, x, weight, bias, *args):
     return [next(grads) if need else None for need in needed[:3]]
 
 
-# %% 07_batchnorm.ipynb cell 31 #c87c9723
+# %% 07_batchnorm.ipynb cell 34 #c87c9723
 def _wide(x):
     "Half-precision numbers as float32, others as they are."
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-# %% 07_batchnorm.ipynb cell 33 #86328225
+# %% 07_batchnorm.ipynb cell 36 #86328225
 class _Norm(nn.Module):
     "Base of the norms: `weight` (ones) and `bias` (zeros) of a shape, each may be None."
     def __init__(self, shape, eps, weight, bias, device, dtype):
@@ -99,7 +99,7 @@ class _Norm(nn.Module):
                             'bring them to one with .to(dtype)')
 
 
-# %% 07_batchnorm.ipynb cell 35 #0e0a7683
+# %% 07_batchnorm.ipynb cell 38 #0e0a7683
 def _per_channel(x):
     "The shape in which one number per channel meets (bs, c, …): (1, c, 1, …)."
     return 1, -1, *[1] * (x.dim() - 2)
@@ -114,7 +114,7 @@ def _check_channels(norm, x, n, min_dim=2):
     norm._check_dtype(x)
 
 
-# %% 07_batchnorm.ipynb cell 37 #3c0d2d32
+# %% 07_batchnorm.ipynb cell 40 #3c0d2d32
 class _Tracking(_Norm):
     "Base of the norms that can keep running statistics."
     def __init__(self, num_features, eps, momentum, affine, track, device, dtype, bias):
@@ -135,7 +135,7 @@ class _Tracking(_Norm):
                 f'affine={self.affine}, track_running_stats={self.track_running_stats}')
 
 
-# %% 07_batchnorm.ipynb cell 39 #156bcec3
+# %% 07_batchnorm.ipynb cell 42 #156bcec3
 class _Tracks(_Tracking):
     @torch.no_grad()
     def _track(self, mean, var, m, share):
@@ -153,7 +153,7 @@ class _Tracks(_Tracking):
         return (_wide(x) * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
 
-# %% 07_batchnorm.ipynb cell 40 #78e55af0
+# %% 07_batchnorm.ipynb cell 44 #78e55af0
 class BatchNorm(_Tracks):
     """Batch normalisation: mean 0, variance 1 for each channel, over the batch and all positions.
 
@@ -189,7 +189,7 @@ class BatchNorm(_Tracks):
         return out
 
 
-# %% 07_batchnorm.ipynb cell 65 #501cf929
+# %% 07_batchnorm.ipynb cell 70 #501cf929
 class _LastAxes(_Norm):
     "Base of the norms over the last axes of each sample."
     def __init__(self, normalized_shape, eps, weight, bias, device, dtype):
@@ -212,7 +212,7 @@ class _LastAxes(_Norm):
         return f'{self.normalized_shape}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 67 #c9087b9f
+# %% 07_batchnorm.ipynb cell 72 #c9087b9f
 class LayerNorm(_LastAxes):
     """Layer normalisation: mean 0 and variance 1 over the last axes of each sample.
 
@@ -231,7 +231,7 @@ class LayerNorm(_LastAxes):
         return self._normalise(x, self._check(x), self.normalized_shape, self.eps)[0]
 
 
-# %% 07_batchnorm.ipynb cell 70 #cf476559
+# %% 07_batchnorm.ipynb cell 76 #cf476559
 class RMSNorm(_LastAxes):
     """Root-mean-square normalisation: x divided by √(mean of x² + eps) over the last axes.
 
@@ -249,7 +249,7 @@ class RMSNorm(_LastAxes):
         return self._normalise(x, dims, self.normalized_shape, eps, centre=False)[0]
 
 
-# %% 07_batchnorm.ipynb cell 74 #85264860
+# %% 07_batchnorm.ipynb cell 80 #85264860
 class InstanceNorm(_Tracks):
     """Instance normalisation: mean 0, variance 1 over the positions of each channel of a sample.
 
@@ -279,7 +279,7 @@ class InstanceNorm(_Tracks):
         return out
 
 
-# %% 07_batchnorm.ipynb cell 77 #88b8f393
+# %% 07_batchnorm.ipynb cell 84 #88b8f393
 class GroupNorm(_Norm):
     """Group normalisation: mean 0 and variance 1 over each group of channels of each sample.
 
@@ -312,7 +312,7 @@ class GroupNorm(_Norm):
         return f'{self.num_groups}, {self.num_channels}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 84 #0a3c9e3b
+# %% 07_batchnorm.ipynb cell 92 #0a3c9e3b
 class RunningBatchNorm(_Tracks):
     """Batch normalisation by running statistics in training too, for batches that are too small.
 
