@@ -3,11 +3,11 @@
 Exported from nbs/07a_lsuv.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:628c766c1c3ff4fd head:6dbdb768
+# notebook2script 1 sha256:a482765d64314d8c head:6dbdb768
 __all__ = ['lsuv_init']
 
 
-# %% 07a_lsuv.ipynb cell 16 #a0594434
+# %% 07a_lsuv.ipynb cell 17 #a0594434
 import math
 from contextlib import contextmanager
 
@@ -18,7 +18,7 @@ from exp.nb_02b import orthogonal_
 from exp.nb_06 import Hook, Hooks
 
 
-# %% 07a_lsuv.ipynb cell 18 #333f0c31
+# %% 07a_lsuv.ipynb cell 19 #333f0c31
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d,
            nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -39,7 +39,7 @@ def _untouched(model):
             m.training = mode
 
 
-# %% 07a_lsuv.ipynb cell 19 #c7440e0d
+# %% 07a_lsuv.ipynb cell 20 #c7440e0d
 def _in_order(model, xb, layers):
     "The layers by name, in the order in which a forward pass first calls them. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -60,7 +60,7 @@ def _in_order(model, xb, layers):
     return called
 
 
-# %% 07a_lsuv.ipynb cell 21 #106662aa
+# %% 07a_lsuv.ipynb cell 22 #106662aa
 def _output_std(model, xb, layer):
     "Standard deviation of all that `layer` puts out in one forward pass of the model. -> float"
     outs = []    # copied: what follows may work in place
@@ -74,7 +74,7 @@ def _numbers(out):
     return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
 
 
-# %% 07a_lsuv.ipynb cell 23 #c74039a9
+# %% 07a_lsuv.ipynb cell 24 #c74039a9
 def _scale_layer(model, xb, name, layer, target_std, tol, max_iter):
     "Scale one weight until the output has the target std. -> (std before, std after, scalings)"
     before = std = _output_std(model, xb, layer)
@@ -92,7 +92,7 @@ def _scale_layer(model, xb, name, layer, target_std, tol, max_iter):
                        'Allow more by max_iter or tol')
 
 
-# %% 07a_lsuv.ipynb cell 25 #78644911
+# %% 07a_lsuv.ipynb cell 26 #78644911
 def lsuv_init(model, xb, target_std=1., tol=.01, max_iter=10, init=orthogonal_, layers=None):
     """Scale each weight so that the layer's output has std `target_std` on a batch. -> list of dict
 
