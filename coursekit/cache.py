@@ -59,6 +59,12 @@ def data_files(root: Path) -> dict[str, str]:
             if f.is_file() and f.suffix != '.md' and f.stat().st_size <= BIG}
 
 
+def cores() -> int:
+    "The processor cores this process may use."
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def surroundings(root: Path) -> dict[str, str]:
     "What every notebook of the course depends on."
     return data_files(root) | versions()

@@ -31,6 +31,7 @@ from traitlets.config import Config
 from . import channel
 from .frames import last
 from .judge import complaint
+from .measure import model_size
 
 
 class Link:
@@ -253,4 +254,4 @@ async def cells(kernel, link: Link, job: dict):
         if complaint(reply, must_raise):
             break
         await asyncio.sleep(0)
-    link.send(end=True)
+    link.send(end=True, parameters=model_size(kernel.shell.user_ns))

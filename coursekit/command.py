@@ -16,7 +16,8 @@ from .plan import Options, Plan
 from .progress import progress_for
 from .records import BLOCKED, PASSED, SKIPPED, Result
 from .report import Story, blocked_lines, claims_table, exercise_table, summary, totals
-from .report_files import annotation, write_html, write_json, write_junit
+from .report_files import (annotation, line_in_file, mark, write_html, write_json,
+                           write_junit)
 from .runner import Run
 
 
@@ -41,16 +42,17 @@ def run(paths, options: Options, root=None, show=print) -> Outcome:
     if options.exercises:
         grade(plan, results)
     status = 130 if interrupted else exit_status(plan, results)
-    outcome = Outcome(results, status)
+    change = Change(plan, results) if plan.is_course and not interrupted else None
+    outcome = Outcome(results, 1 if change and change.drifted else status)
     for r in results:
         if went_wrong(r):
             outcome.stories[r.notebook] = story(plan, r).lines()
     tell(plan, outcome, time.monotonic() - began, cpu_seconds() - cpu, show)
     if plan.is_course:
         plan.history.save()
-        if not interrupted:
-            keep_record(plan, results, show)
-    write_files(plan, outcome, show)
+    if change:
+        change.tell(show)
+    write_files(plan, outcome, change, show)
     return outcome
 
 
@@ -162,25 +164,41 @@ def tell(plan: Plan, outcome: Outcome, seconds: float, cpu: float, show):
     show(totals(results, seconds, cpu))
 
 
-def keep_record(plan: Plan, results: list[Result], show):
-    "results.json: write it, or say how this run differs from it."
-    course = [r for r in results if plan.items[r.notebook].path.parent == plan.root / 'nbs']
-    if not any(r.claims and r.outcome == PASSED for r in course):
-        return
-    old = record.read(plan.root)
-    if plan.options.inplace or plan.options.record or not (plan.root / 'results.json').exists():
-        if record.write(record.prune(record.merge(old, course), plan.root), plan.root):
+class Change:
+    "What a run means for results.json: it is written, or held against the run."
+
+    def __init__(self, plan: Plan, results: list[Result]):
+        self.root, self.drifted, self.updated = plan.root, [], False
+        course = [r for r in results if plan.items[r.notebook].path.parent == plan.root / 'nbs']
+        self.claims = any(r.claims and r.outcome == PASSED for r in course)
+        self.writes = (plan.options.inplace or plan.options.record
+                       or not (plan.root / 'results.json').exists())
+        old = record.read(plan.root) if self.claims else None
+        if self.claims and self.writes:
+            new = record.merge(old, course, record.environment(plan.threads),
+                               record.real_data(plan.root))
+            self.updated = record.write(record.prune(new, plan.root), plan.root)
+        elif self.claims:
+            self.new, self.moved, self.drifted = record.compare(old, course)
+
+    def tell(self, show):
+        if self.updated:
             show('results.json: updated')
-        return
-    new, moved = record.compare(old, course)
-    if new or moved:
-        show(f"results.json: {len(new)} of this run's claims are new, {len(moved)} have moved; "
-             '--record puts them there')
-        for claim in moved[:5]:
-            show(f'  moved: {claim["chapter"]} {claim["name"]}: {record.told(claim)[0]}')
+        if not self.claims or self.writes:
+            return
+        if self.new or self.moved:
+            show(f"results.json: {len(self.new)} of this run's claims are new, {len(self.moved)} "
+                 'have moved; --record puts them there')
+        for pair in self.moved[:5]:
+            show(f'  moved: {record.drift_text(*pair)}')
+        for pair in self.drifted:
+            show(f'DRIFTED  {record.drift_text(*pair)}')
+        if self.drifted:
+            show('a drift of more than 3 standard deviations fails the run; if it is meant, put it '
+                 'on record with --record')
 
 
-def write_files(plan: Plan, outcome: Outcome, show):
+def write_files(plan: Plan, outcome: Outcome, change: Change | None, show):
     "The reports for machines that were asked for."
     options = plan.options
     if options.json:
@@ -193,6 +211,10 @@ def write_files(plan: Plan, outcome: Outcome, show):
         for r in filter(went_wrong, outcome.results):
             path = plan.items[r.notebook].path
             show(annotation(r, path, repository, story(plan, r).line))
+        for claim, old in change.drifted if change else ():
+            path = plan.root / 'nbs' / claim['notebook']
+            line = line_in_file(path, claim['cell'], None)
+            show(mark(path, repository, line, 'a claim drifted', record.drift_text(claim, old)))
     if options.html:
         for r in outcome.results:
             if not r.ok and r.raw is not None:

@@ -93,9 +93,11 @@ class KernelEngine:
                 await late_text(client, kernel, cell, index)
             wrong = complaint(client.reply, must_raise(cell)) or session.breach
             failed = client.reply['status'] == 'error'
-            frames = await last_frames(kernel, client.reply['ename']) if wrong and failed else []
+            frames = wrong and failed and await asked(kernel, 'frames', 'last',
+                                                      repr(client.reply['ename'])) or []
             if not session.cell_done(number, cell.outputs, client.reply, frames):
                 return
+        session.parameters = await asked(kernel, 'measure', 'model_size', 'get_ipython().user_ns')
         session.completed = True
 
 
@@ -155,20 +157,24 @@ async def late_text(client, kernel, cell, index: int, wait=0.3):
         cell.outputs.append(result)
 
 
-async def last_frames(kernel, ename: str) -> list:
-    "Ask the kernel where its last exception came from; a kernel that cannot say is not waited for."
+async def asked(kernel, module: str, function: str, argument: str):
+    """What one of our functions says inside the kernel, as data; None if it cannot say.
+
+    A kernel that does not answer is not waited for: the notebook may have broken anything.
+    """
     import ast
-    ask = {'frames': '__import__("json").dumps(__import__("coursekit.frames", fromlist=["last"])'
-                     f'.last({ename!r}))'}
+    ask = {'answer': '__import__("json").dumps('
+                     f'__import__("coursekit.{module}", fromlist=["{function}"])'
+                     f'.{function}({argument}))'}
     try:
         msg_id = kernel.execute('', silent=True, store_history=False, user_expressions=ask)
         while True:
             reply = await kernel.get_shell_msg(timeout=2)
             if reply['parent_header'].get('msg_id') == msg_id:
-                answer = reply['content']['user_expressions']['frames']
+                answer = reply['content']['user_expressions']['answer']
                 return json.loads(ast.literal_eval(answer['data']['text/plain']))
-    except Exception:  # whatever the notebook broke, its own error is what matters
-        return []
+    except Exception:
+        return None
 
 
 async def until(work, session: Session, process):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cache import History, fingerprint, surroundings
+from .cache import History, cores, fingerprint, surroundings
 from .discovery import find_notebooks, foreign, root_of, skipped_cells, unwanted
 from .exercises import prepared
 from .graph import Graph, count_tests
@@ -75,12 +75,6 @@ class Item:
     def budget(self) -> float | None:
         budget = self.course.get('budget')
         return budget if isinstance(budget, (int, float)) and budget > 0 else None
-
-
-def cores() -> int:
-    "The processor cores this process may use."
-    affinity = getattr(os, 'sched_getaffinity', None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def count_cells(notebook: Notebook) -> int:

@@ -113,6 +113,7 @@ class Reader:
             self.session.broken = message['broken']
         elif 'end' in message:
             self.session.completed = self.session.failed is None
+            self.session.parameters = message['parameters']
             if not self.ended.done():
                 self.ended.set_result(None)
         elif self.number is not None:

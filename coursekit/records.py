@@ -53,7 +53,8 @@ class Failure:
 class Result:
     """What became of one notebook. `cell` counts from 1 over all cells, as Jupyter shows them.
 
-    `raised`: what cells raised that were free to, by number; `exercises`: those of a student's copy.
+    `raised`: what cells raised that were free to, by number; `exercises`: those of a student's copy;
+    `parameters`: how many the largest model has that it held at its end.
     """
     notebook: str
     outcome: str = ERROR
@@ -62,6 +63,7 @@ class Result:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
+    parameters: int | None = None
     claims: list = field(default_factory=list)
     engine: str = ''
     skipped_cells: dict = field(default_factory=dict)

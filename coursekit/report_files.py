@@ -80,15 +80,20 @@ def as_written(source) -> str:
 
 def annotation(result: Result, path, repository, line: int | None) -> str:
     "A GitHub workflow command that marks the failing line."
+    place = f'cell {result.cell}' if result.cell else 'notebook'
+    title = f'{Path(path).name} {place}: {word(result.outcome)}'
+    return mark(path, repository, line_in_file(path, result.cell, line), title, result.message)
+
+
+def mark(path, repository, line: int, title: str, message: str) -> str:
+    "A GitHub workflow command that marks a line of a file as wrong."
     try:
         file = Path(path).absolute().relative_to(Path(repository).absolute())
     except ValueError:
         file = Path(path)
-    place = f'cell {result.cell}' if result.cell else 'notebook'
-    title = f'{Path(path).name} {place}: {word(result.outcome)}'
-    data = {'file': file.as_posix(), 'line': line_in_file(path, result.cell, line), 'title': title}
+    data = {'file': file.as_posix(), 'line': line, 'title': title}
     fields = ','.join(f'{k}={escape(str(v), also=":,")}' for k, v in data.items())
-    return f'::error {fields}::{escape(plain(result.message))}'
+    return f'::error {fields}::{escape(plain(message))}'
 
 
 def escape(text: str, also: str = '') -> str:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import sys
+import tomllib
 from pathlib import Path
 
+from .cache import SETTINGS, cores, digest, versions
 from .notebook import CourseError, course_notebooks, find_root, load
 from .outputs import write_atomic
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
 FIELDS = ('chapter', 'notebook', 'cell', 'name', 'data', 'value', 'sd', 'n', 'unit', 'at_least',
           'at_most', 'seconds')
+PARTS = 'claims', 'chapters', 'environments'
+TIMES = 's', 'ms', 'µs', '×', 'x'  # units of what differs from machine to machine
 MEASURED = ('value', 'sd', 'seconds')
 
 
@@ -24,9 +30,10 @@ def read(root) -> dict:
     path = Path(root) / 'results.json'
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
-        return {'claims': list(record['claims']), 'chapters': list(record['chapters'])}
+        return {'claims': list(record['claims']), 'chapters': list(record['chapters']),
+                'environments': list(record.get('environments', []))}
     except FileNotFoundError:
-        return {'claims': [], 'chapters': []}
+        return {part: [] for part in PARTS}
     except (ValueError, KeyError, TypeError) as e:
         raise CourseError(f'{path}: is damaged ({e}); restore it from git, or delete it and run '
                           'with --record') from None
@@ -37,8 +44,19 @@ def rounded(x, digits=4):
     return float(f'{x:.{digits}g}') if isinstance(x, float) else x
 
 
-def entries(results) -> tuple[list[dict], list[dict]]:
-    "-> the claims and the chapters of a run's results, as they go on record"
+def environment(threads: int) -> dict:
+    "Where a run's numbers come from: `id`, and what it stands for."
+    found = {k: v for k, v in versions().items() if k not in SETTINGS}
+    found |= {'system': f'{platform.system()} {platform.machine()}', 'cores': cores(),
+              'threads': threads}
+    return {'id': digest(json.dumps(found, sort_keys=True))[:6], **found}
+
+
+def entries(results, where: str | None = None) -> tuple[list[dict], list[dict]]:
+    """-> the claims and the chapters of a run's results, as they go on record.
+
+    where: id of the environment they were measured in
+    """
     claims, chapters = [], []
     for r in results:
         if r.outcome != 'passed':
@@ -48,10 +66,11 @@ def entries(results) -> tuple[list[dict], list[dict]]:
         for c in r.claims:
             entry = {'chapter': chapter, 'notebook': name, **c}
             claims.append({k: rounded(entry.get(k)) if k in MEASURED else entry.get(k)
-                           for k in FIELDS})
+                           for k in FIELDS} | {'environment': where})
         chapters.append({'chapter': chapter, 'notebook': name, 'seconds': round(r.seconds, 1),
                          'cpu_seconds': round(r.cpu_seconds, 1), 'peak_mb': round(r.peak_mb),
-                         'claims': len(r.claims)})
+                         'parameters': r.parameters, 'claims': len(r.claims),
+                         'environment': where})
     return claims, chapters
 
 
@@ -59,26 +78,44 @@ def identity(claim: dict) -> tuple:
     return claim['chapter'], claim['name'], claim['data'] or ''
 
 
-def merge(old: dict, results) -> dict:
+def merge(old: dict, results, around: dict, only=None) -> dict:
     """The record with a run's passed chapters put in the place of what it held about them.
 
-    Claims on other data of the same chapter stay, as a run sees one dataset at a time. A chapter
-    with no notebook any more is the caller's to drop (`prune`).
+    around: the run's `environment` · only: names of datasets. Without them, claims on other data of
+    the same chapter stay, as a run sees one dataset at a time. With them, only claims on these data
+    are taken from the run, and all others stay: so a run on real data adds to the record, which
+    otherwise holds what the built-in data gives. A chapter with no notebook any more is the
+    caller's to drop (`prune`).
     """
-    claims, chapters = entries(results)
+    claims, chapters = entries(results, around['id'])
+    if only is not None:
+        claims, chapters = [c for c in claims if c['data'] in only], []
     fresh, ran = {identity(c) for c in claims}, {c['chapter']: c['notebook'] for c in chapters}
     data = {(c['chapter'], c['data']) for c in claims}
     kept = [c for c in old['claims'] if identity(c) not in fresh
             and (c['chapter'] not in ran or (c['data'] and (c['chapter'], c['data']) not in data))]
     others = [c for c in old['chapters'] if c['chapter'] not in ran]
-    return {'claims': sorted(kept + claims, key=order),
-            'chapters': sorted(others + chapters, key=chapter_key)}
+    known = {e['id']: e for e in [*old['environments'], around]}
+    record = {'claims': sorted(kept + claims, key=order),
+              'chapters': sorted(others + chapters, key=chapter_key)}
+    used = {e.get('environment') for part in record.values() for e in part}
+    return record | {'environments': [known[k] for k in sorted(used & known.keys())]}
+
+
+def real_data(root) -> set[str] | None:
+    "The names of datasets that are not built in, when a run may have read them; else None."
+    path = Path(root) / 'data' / 'datasets.toml'
+    if not (os.environ.get('COURSE_DATA') and path.is_file()):
+        return None
+    known = tomllib.loads(path.read_text(encoding='utf-8'))
+    return {name for name, entry in known.items() if not entry.get('built_in')}
 
 
 def prune(record: dict, root) -> dict:
     "The record without chapters whose notebook is gone."
     names = {p.name for p in course_notebooks(root)}
-    return {k: [e for e in part if e['notebook'] in names] for k, part in record.items()}
+    return record | {k: [e for e in record[k] if e['notebook'] in names]
+                     for k in ('claims', 'chapters')}
 
 
 def chapter_key(entry: dict) -> tuple:
@@ -93,29 +130,39 @@ def order(claim: dict) -> tuple:
 def write(record: dict, root) -> bool:
     "Save results.json, a claim a line, so that a diff is short. -> was it written?"
     parts = []
-    for part in ('claims', 'chapters'):
+    for part in PARTS:
         lines = ',\n'.join('  ' + json.dumps(e, ensure_ascii=False) for e in record[part])
         parts.append(f' "{part}": [\n{lines}\n ]')
     return write_atomic(Path(root) / 'results.json', '{\n' + ',\n'.join(parts) + '\n}\n')
 
 
-def compare(record: dict, results) -> tuple[list[dict], list[dict]]:
-    """-> the claims of a run that the record does not hold, and those that moved away from it.
+def compare(record: dict, results) -> tuple[list[dict], list[tuple], list[tuple]]:
+    """-> a run's claims that are not on record; (claim, on record) that moved; those that drifted.
 
-    A value has moved when it is off by more than 3 of its standard deviations or, without one, by
-    more than 5 %; times and ratios of times (units s, ms, ×) do from run to run, and are left out.
+    A claim over several seeds has drifted when it is off by more than 3 of its standard deviations:
+    that turns a run red. One without has moved when it is off by more than 5 % or has other bounds;
+    its own bounds say whether that matters. Times and ratios of times are left out.
     """
     known = {identity(c): c for c in record['claims']}
-    new, moved = [], []
+    new, moved, drifted = [], [], []
     for claim in entries(results)[0]:
         old = known.get(identity(claim))
         if old is None:
             new.append(claim)
-        elif claim['unit'] not in ('s', 'ms', 'µs', '×', 'x'):
-            room = max(3 * (old['sd'] or 0), 0 if old['sd'] else abs(old['value']) * .05, 1e-12)
-            if abs(claim['value'] - old['value']) > room or bounds(claim) != bounds(old):
-                moved.append(claim)
-    return new, moved
+        elif claim['unit'] not in TIMES:
+            off, sd = abs(claim['value'] - old['value']), max(claim['sd'] or 0, old['sd'] or 0)
+            if off > (3 * sd if sd else max(abs(old['value']) * .05, 1e-12)):
+                (drifted if sd else moved).append((claim, old))
+            elif bounds(claim) != bounds(old):
+                moved.append((claim, old))
+    return new, moved, drifted
+
+
+def drift_text(claim: dict, old: dict) -> str:
+    "One claim that drifted, in a line."
+    data = f' on {claim["data"]}' if claim['data'] else ''
+    return (f'{claim["notebook"]} cell {claim["cell"]}: {claim["name"]}{data}: {told(claim)[0]}, '
+            f'but {told(old)[0]} on record')
 
 
 def bounds(claim):
@@ -173,10 +220,17 @@ def side_by_side(claims: list[dict]) -> str:
     return '\n'.join(lines) if shown else ''
 
 
-def fold(claims: list[dict], title: str) -> str:
-    "A chapter's claims, folded under its title."
-    chapter, file = claims[0]['chapter'], claims[0]['notebook']
-    head = f'<b>{chapter} {title}</b> · {plural(len(claims), "claim")}'
+def cost(chapter: dict) -> str:
+    "What a chapter took: `41 s, 612 MB, a model of 25,160 parameters`."
+    model = f', a model of {chapter["parameters"]:,} parameters' if chapter.get('parameters') else ''
+    return f'{number(chapter["seconds"], "s")}, {number(chapter["peak_mb"], "MB")}{model}'
+
+
+def fold(claims: list[dict], title: str, chapter: dict) -> str:
+    "A chapter's claims, folded under its title and its cost."
+    file = claims[0]['notebook']
+    head = (f'<b>{claims[0]["chapter"]} {title}</b> · {plural(len(claims), "claim")} · '
+            f'{cost(chapter)}')
     rows = [line([c['name'], c['data'] or '', *told(c), number(c['seconds'])]) for c in claims]
     return '\n'.join([f'<details><summary>{head}</summary>', '', f'[Open the chapter](nbs/{file})', '',
                       line(['Claim', 'Data', 'Measured', 'Asserted', 'Seconds']),
@@ -188,11 +242,20 @@ def table(record: dict, titles: dict[str, str]) -> str:
     chapters = {}
     for c in record['claims']:
         chapters.setdefault(c['notebook'], []).append(c)
-    folds = [fold(claims, titles.get(file, '')) for file, claims in chapters.items()]
+    costs = {c['notebook']: c for c in record['chapters']}
+    folds = [fold(claims, titles.get(file, ''), costs[file]) for file, claims in chapters.items()]
     total = sum(c['seconds'] for c in record['chapters'])
     counts = [plural(len(record[f'{w}s']), w) for w in ('claim', 'chapter')]
     last = f'{counts[0]} from {counts[1]}, which took {number(total)} s one after the other.'
+    last = ' '.join([last, *map(measured_with, record['environments'])])
     return '\n\n'.join(filter(None, [side_by_side(record['claims']), *folds, last]))
+
+
+def measured_with(around: dict) -> str:
+    "An environment, in a sentence."
+    rest = [f'{k} {v}' for k, v in around.items() if k not in ('id', 'system', 'cores', 'threads')]
+    return (f'Measured with {", ".join(rest)} on {around["system"]}, {plural(around["cores"], "core")}, '
+            f'{plural(around["threads"], "thread")} a notebook (`{around["id"]}`).')
 
 
 def readme(root) -> tuple[str, str]:

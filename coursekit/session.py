@@ -36,6 +36,7 @@ class Session:
         self.stack = self.stderr = self.broken = ''
         self.frames, self.notes, self.raised = [], [], {}
         self.completed = self.killed = False
+        self.parameters = None
         self.stopped = asyncio.Event()
         self.began = self.cell_began = time.monotonic()
         self.seconds = 0.0
@@ -155,7 +156,8 @@ class Session:
     def result(self, engine: str = '') -> Result:
         outcome, cell, message = self.verdict()
         result = Result(self.job.key, outcome, cell, message[:2000], self.seconds,
-                        self.usage.cpu_seconds, self.usage.peak_mb, engine=engine, notes=self.notes,
+                        self.usage.cpu_seconds, self.usage.peak_mb, self.parameters,
+                        engine=engine, notes=self.notes,
                         skipped_cells={str(k): v for k, v in self.job.skip.items()},
                         raised=self.raised)
         for number, outs in sorted(self.outputs.items()):

@@ -42,6 +42,18 @@ def test_same_results(both, name):
     assert fork.engine == 'fork' and kernel.engine == 'kernel' and fork.notes == kernel.notes == []
 
 
+def test_the_largest_model_is_measured(tmp_path):
+    course = Course(tmp_path)
+    course.add('01_none', 'x = 1')
+    course.add('02_model', 'from torch import nn\nsmall = nn.Linear(2, 3)\n'
+               'class Learner:\n    def __getattr__(self, name): raise ValueError(name)\n'
+               'learn = Learner()\nlearn.model = nn.Linear(10, 4)')
+    for engine in ('fork', 'kernel'):
+        outcome = course.run(engine=engine)
+        assert outcome['01_none.ipynb'].parameters is None, engine
+        assert outcome['02_model.ipynb'].parameters == 44, engine
+
+
 def test_same_report(both):
     def story(engine):
         outcome, _, course = both[engine]
