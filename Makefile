@@ -10,12 +10,13 @@ export COURSE_OFFLINE ?= 1
 # Bytecode is compiled at set-up; nothing here may switch that off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test student site lab bench readme lock clean
+.PHONY: help setup run test student site lab bench readme lock clean chapter
 help:
 	@echo "make run     set up, export, run the course, show the results table"
 	@echo "make test    everything that must hold: modules, tools, library, notebooks"
 	@echo "make student the course without the solutions, in student/"
 	@echo "make site    the course as a website, in site/; make site CHECK=1 also looks at it in a browser"
+	@echo "make chapter NUMBER=12 TITLE=\"Text\"  a new chapter from a template that runs"
 	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
 	@echo "make bench   the benchmarks; each prints ratios"
 	@echo "make readme  README.md's results table and picture anew, from results.json and the notebooks"
@@ -55,6 +56,10 @@ student: $(STAMP)
 site: $(STAMP)
 	@$(BIN)/python -m coursekit.site
 	@$(if $(CHECK),$(BIN)/python -m coursekit.site check)
+
+# NUMBER and TITLE reach the recipe through its environment, so that no quote in a title can harm.
+chapter: $(STAMP)
+	@$(BIN)/python -m coursekit.newchapter "$$NUMBER" "$$TITLE"
 
 # Students may fetch the real data: the network is not switched off here.
 lab: $(STAMP)
