@@ -57,11 +57,17 @@ nb_09b   A complete Learner
          split_at, check_groups, spread, activation_for, FullLearner
 nb_09c   A progress bar, and a log that survives
          ProgressCallback, read_jsonl, JsonlLogger
+nb_10    Augmentation: more pictures from the ones you have
+         RandomTransform, Flip, Dihedral, CenterCrop, random_box, RandomResizedCrop, translation,
+         rotation, zoom, shear, reflection, sampling_grid, warp, homography, Perspective,
+         BatchAffine, BatchAugment, RandomErasing, TRIVIAL_OPS, TrivialAugment, TicketSampler,
+         SeededDataset, seeded_dls, tta
 nb_10b   Mixup, CutMix and label smoothing
          mix_images, unreduced, mixed_loss, MixUp, cut_box, paste_box, CutMix, LabelSmoothing,
          calibration_bins, ece, reliability_diagram
 nb_11    Train Imagenette: residual networks and a recipe
-         ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner
+         ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner,
+         IMAGENETTE, imagenette_path, imagenette_dls
 nb_11a   Transfer learning
          LETTERS, make_letters, letters, AdaptiveConcatPool2d, n_features, make_head, cut_body,
          adapt_model, load_body, frozen_norms, FreezeNorms, LoRALinear, LoRAConv2d, add_lora,
@@ -69,7 +75,7 @@ nb_11a   Transfer learning
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:317fe75c209e3291 head:a9d82fe8
+# notebook2script 1 sha256:1159d9dc3f0d2371 head:caa00c31
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -195,6 +201,15 @@ CHAPTERS = {
         'notebook': '09c_add_progress_bar.ipynb',
         'names': ['ProgressCallback', 'read_jsonl', 'JsonlLogger'],
     },
+    'nb_10': {
+        'title': 'Augmentation: more pictures from the ones you have',
+        'notebook': '10_augmentation.ipynb',
+        'names': ['RandomTransform', 'Flip', 'Dihedral', 'CenterCrop', 'random_box',
+                  'RandomResizedCrop', 'translation', 'rotation', 'zoom', 'shear', 'reflection',
+                  'sampling_grid', 'warp', 'homography', 'Perspective', 'BatchAffine',
+                  'BatchAugment', 'RandomErasing', 'TRIVIAL_OPS', 'TrivialAugment', 'TicketSampler',
+                  'SeededDataset', 'seeded_dls', 'tta'],
+    },
     'nb_10b': {
         'title': 'Mixup, CutMix and label smoothing',
         'notebook': '10b_mixup_label_smoothing.ipynb',
@@ -205,7 +220,7 @@ CHAPTERS = {
         'title': 'Train Imagenette: residual networks and a recipe',
         'notebook': '11_train_imagenette.ipynb',
         'names': ['ResBlock', 'XResNet', 'xresnet18', 'xresnet34', 'xresnet50', 'xresnet101',
-                  'xresnet152', 'cnn_learner'],
+                  'xresnet152', 'cnn_learner', 'IMAGENETTE', 'imagenette_path', 'imagenette_dls'],
     },
     'nb_11a': {
         'title': 'Transfer learning',
