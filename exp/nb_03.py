@@ -3,7 +3,7 @@
 Exported from nbs/03_minibatch_training.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:b307a02acd040f01 head:97d40b30
+# notebook2script 1 sha256:c9d1b0a7c10e8f8c head:97d40b30
 __all__ = ['SGD', 'Dataset', 'Sampler', 'BatchSampler', 'collate', 'DataLoader', 'get_dls',
            'evaluate', 'fit']
 
@@ -50,7 +50,7 @@ class SGD:
         self.lr = state['lr']
 
 
-# %% 03_minibatch_training.ipynb cell 30 #e3a3e718
+# %% 03_minibatch_training.ipynb cell 31 #e3a3e718
 class Dataset:
     """Inputs and targets kept together: `ds[i]` is the pair `(x[i], y[i])`.
 
@@ -74,7 +74,7 @@ class Dataset:
         return self.x.index_select(0, idx), self.y.index_select(0, idx)
 
 
-# %% 03_minibatch_training.ipynb cell 38 #0545ccf8
+# %% 03_minibatch_training.ipynb cell 40 #0545ccf8
 class Sampler:
     """An order in which to visit `n` samples: 0 … n−1, or with `shuffle` a new permutation each time.
 
@@ -105,7 +105,7 @@ class Sampler:
             self.generator.set_state(state['generator'])
 
 
-# %% 03_minibatch_training.ipynb cell 42 #0bec2deb
+# %% 03_minibatch_training.ipynb cell 44 #0bec2deb
 class BatchSampler:
     """The order of a sampler, cut into batches of `bs` indices: LongTensors of shape (bs,).
 
@@ -127,7 +127,7 @@ class BatchSampler:
         return iter(idx.split(self.bs)[:len(self)])
 
 
-# %% 03_minibatch_training.ipynb cell 45 #47cba997
+# %% 03_minibatch_training.ipynb cell 47 #47cba997
 def collate(samples):
     """A list of samples -> one batch of the same structure, tensors stacked along a new first axis.
 
@@ -153,7 +153,7 @@ def collate(samples):
     return torch.stack(tensors)
 
 
-# %% 03_minibatch_training.ipynb cell 49 #a76facec
+# %% 03_minibatch_training.ipynb cell 51 #a76facec
 class DataLoader:
     """Batches of a dataset: iterate over it for one epoch of `(xb, yb)`.
 
@@ -181,7 +181,7 @@ class DataLoader:
         return (self.collate_fn or collate)([self.ds[i] for i in idx.tolist()])
 
 
-# %% 03_minibatch_training.ipynb cell 58 #1986a312
+# %% 03_minibatch_training.ipynb cell 61 #1986a312
 def get_dls(train_ds, valid_ds, bs, generator=None):
     """The usual two loaders -> (train_dl, valid_dl): training shuffled, validation in order with 2·bs.
 
@@ -191,7 +191,7 @@ def get_dls(train_ds, valid_ds, bs, generator=None):
             DataLoader(valid_ds, 2 * bs))
 
 
-# %% 03_minibatch_training.ipynb cell 66 #ec061167
+# %% 03_minibatch_training.ipynb cell 69 #ec061167
 @torch.no_grad()
 def evaluate(model, dl, *funcs):
     """Means of `func(preds, yb)` over all samples of `dl`, batches weighted by size. -> list of floats
@@ -213,7 +213,7 @@ def evaluate(model, dl, *funcs):
     return [float(t) / n for t in totals]
 
 
-# %% 03_minibatch_training.ipynb cell 69 #d274babb
+# %% 03_minibatch_training.ipynb cell 73 #d274babb
 def fit(epochs, model, loss_func, opt, train_dl, valid_dl, metric=accuracy, quiet=False):
     """Train `model` for `epochs` passes over `train_dl`. -> list of dicts, one for each epoch
 
