@@ -3,12 +3,12 @@
 Exported from nbs/04_callbacks.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:9bd6e6eb019429c4 head:0b6dbf0b
+# notebook2script 1 sha256:c3d36db9b78ea536 head:0b6dbf0b
 __all__ = ['CancelFit', 'CancelEpoch', 'CancelBatch', 'EVENTS', 'CLOSING', 'Callback',
            'DataLoaders', 'get_hyper', 'set_hyper', 'Learner', 'Metrics', 'Recorder']
 
 
-# %% 04_callbacks.ipynb cell 13 #25c237e7
+# %% 04_callbacks.ipynb cell 15 #25c237e7
 class CancelFit(Exception):
     "Raised by a callback to end the whole fit; `after_fit` still runs."
 
@@ -21,7 +21,7 @@ class CancelBatch(Exception):
     "Raised by a callback to skip what is left of the batch, its step included; `after_batch` still runs."
 
 
-# %% 04_callbacks.ipynb cell 17 #11125849
+# %% 04_callbacks.ipynb cell 20 #11125849
 import difflib
 import time
 from contextlib import suppress
@@ -35,7 +35,7 @@ EVENTS = ('before_fit', 'before_epoch', 'before_batch', 'after_pred', 'after_los
 CLOSING = ('after_batch', 'after_epoch', 'after_fit')  # these reach every callback, even if one cancels
 
 
-# %% 04_callbacks.ipynb cell 18 #b55808e5
+# %% 04_callbacks.ipynb cell 21 #b55808e5
 class Callback:
     """Base of everything that listens to a `Learner`: override the events you need, each gets the learner.
 
@@ -60,7 +60,7 @@ class Callback:
                 raise TypeError(f'{cls.__name__}.{name} is not an event; {hint}')
 
 
-# %% 04_callbacks.ipynb cell 22 #244f096c
+# %% 04_callbacks.ipynb cell 26 #244f096c
 class DataLoaders:
     """The training and the validation loader, `dls.train` and `dls.valid`.
 
@@ -75,7 +75,7 @@ class DataLoaders:
         self.train, self.valid = train, valid
 
 
-# %% 04_callbacks.ipynb cell 25 #77c847d2
+# %% 04_callbacks.ipynb cell 30 #77c847d2
 def get_hyper(opt, name):
     """An optimiser's hyper-parameter, say `'lr'`: a number, or a list of them for several param_groups.
 
@@ -96,7 +96,7 @@ def _no_hyper(opt, name, known):
     return f'{type(opt).__name__} has no hyper-parameter {name!r}; it has: {names}'
 
 
-# %% 04_callbacks.ipynb cell 26 #63eb6a59
+# %% 04_callbacks.ipynb cell 32 #63eb6a59
 def set_hyper(opt, name, value):
     """Set an optimiser's hyper-parameter to a number, or to one number for each of its param_groups.
 
@@ -115,7 +115,7 @@ def set_hyper(opt, name, value):
         group[name] = v
 
 
-# %% 04_callbacks.ipynb cell 29 #c6dd4a20
+# %% 04_callbacks.ipynb cell 36 #c6dd4a20
 class _Announcer:
     def _listen(self, cbs):
         "Sort the callbacks and list, for each event, the methods that override it."
@@ -147,7 +147,7 @@ class _Announcer:
             raise cancelled
 
 
-# %% 04_callbacks.ipynb cell 31 #312f83e6
+# %% 04_callbacks.ipynb cell 38 #312f83e6
 class _Stages(_Announcer):
     def _stage(self, before, work, after, cancel):
         "Announce `before`, do the work, announce `after`; `cancel`, raised on the way, skips to `after`."
@@ -162,7 +162,7 @@ class _Stages(_Announcer):
             pass
 
 
-# %% 04_callbacks.ipynb cell 33 #76a5cf7a
+# %% 04_callbacks.ipynb cell 40 #76a5cf7a
 class _Batches(_Stages):
     def _do_batch(self):
         self.preds = self.model(self.xb)
@@ -196,7 +196,7 @@ class _Batches(_Stages):
         self._do_loader(self.dls.valid, training=False)
 
 
-# %% 04_callbacks.ipynb cell 35 #ff460e46
+# %% 04_callbacks.ipynb cell 42 #ff460e46
 def _place(learn):
     "Where a learner is, in words: `epoch 2 of 5, training batch 17 of 782`."
     part = 'training' if learn.training else 'validation'
@@ -222,7 +222,7 @@ class _Fits(_Batches):
             raise
 
 
-# %% 04_callbacks.ipynb cell 37 #1d521ec4
+# %% 04_callbacks.ipynb cell 44 #1d521ec4
 class _Trains(_Fits):
     def fit(self, n_epochs, lr=None, cbs=()):
         """Train for `n_epochs` epochs, each a pass over the training and one over the validation loader.
@@ -249,7 +249,7 @@ class _Trains(_Fits):
                 self._announce('after_fit')
 
 
-# %% 04_callbacks.ipynb cell 39 #5fa44830
+# %% 04_callbacks.ipynb cell 46 #5fa44830
 class Learner(_Trains):
     """Trains a model; what else should happen is said by callbacks.
 
@@ -276,7 +276,7 @@ class Learner(_Trains):
         self.opt, self.n_steps, self.interrupted = None, 0, False
 
 
-# %% 04_callbacks.ipynb cell 58 #4376d77f
+# %% 04_callbacks.ipynb cell 68 #4376d77f
 def _weighted(pairs):
     "Pairs of a batch's mean and its size -> the mean over all samples, a float."
     values, sizes = zip(*pairs)
@@ -290,7 +290,7 @@ def _check_callable(funcs):
             raise TypeError(f'Metrics: {name}={f!r} cannot be called; a function of (preds, yb) is needed')
 
 
-# %% 04_callbacks.ipynb cell 59 #3082be5f
+# %% 04_callbacks.ipynb cell 69 #3082be5f
 class Metrics(Callback):
     """Writes the epoch's means into `learn.metrics`: `train_loss`, `valid_loss`, and metrics of your own.
 
@@ -328,7 +328,7 @@ class Metrics(Callback):
         learn.metrics |= {name: _weighted(pairs) for name, pairs in self._values.items()}
 
 
-# %% 04_callbacks.ipynb cell 64 #5a22c4c1
+# %% 04_callbacks.ipynb cell 75 #5a22c4c1
 class _Record(Callback):
     @property
     def losses(self):
@@ -345,7 +345,7 @@ class _Record(Callback):
         self._losses = list(state['losses'])
 
 
-# %% 04_callbacks.ipynb cell 65 #b333dde8
+# %% 04_callbacks.ipynb cell 76 #b333dde8
 class Recorder(_Record):
     """Remembers a run: `losses` and `lrs` of each training batch, `rows` with each epoch's results.
 
@@ -381,7 +381,7 @@ class Recorder(_Record):
         return _plot_run(self.losses, self.lrs, self.rows)
 
 
-# %% 04_callbacks.ipynb cell 67 #ba0d87b3
+# %% 04_callbacks.ipynb cell 78 #ba0d87b3
 def _row_text(row, n_epochs):
     "One epoch as a line: `epoch 2/5  train_loss 0.2310  valid_loss 0.2501  accuracy 0.9312  1.2 s`."
     values = {k: v for k, v in row.items() if k not in ('epoch', 'seconds')}
@@ -397,7 +397,7 @@ def _running_mean(xs, width):
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-# %% 04_callbacks.ipynb cell 69 #122eb416
+# %% 04_callbacks.ipynb cell 82 #122eb416
 def _plot_run(losses, lrs, rows):
     "The figure of `Recorder.plot`: loss by step, learning rate by step, results by epoch."
     import matplotlib.pyplot as plt
