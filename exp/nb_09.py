@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:292b268bc2b2053e head:b13b5310
+# notebook2script 1 sha256:2c0e36a165bc83ea head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -31,7 +31,7 @@ def hypers_of(rule):
     return {p.name: p.default for p in params if p.kind is p.KEYWORD_ONLY}
 
 
-# %% 09_optimizers.ipynb cell 11 #1ff83fdd
+# %% 09_optimizers.ipynb cell 12 #1ff83fdd
 def sgd_step(p, grad, state, *, lr):
     "Take the step: p ← p − lr·g. Ends most chains."
     p.add_(grad, alpha=-lr)
@@ -48,7 +48,7 @@ def l2_reg(p, grad, state, *, wd=0.):
     return grad.add(p, alpha=wd) if wd else None
 
 
-# %% 09_optimizers.ipynb cell 18 #8d43c929
+# %% 09_optimizers.ipynb cell 20 #8d43c929
 def stat(**init):
     """Decorator that gives a rule a memory: what it keeps for each parameter, and how that starts.
 
@@ -62,7 +62,7 @@ def stat(**init):
     return remember
 
 
-# %% 09_optimizers.ipynb cell 20 #efc2ec6a
+# %% 09_optimizers.ipynb cell 22 #efc2ec6a
 @stat(grad_avg=torch.zeros_like)
 def momentum(p, grad, state, *, mom):
     "Roll like a ball: m ← mom·m + g; the direction is m. Polyak 1964."
@@ -75,7 +75,7 @@ def nesterov(p, grad, state, *, mom):
     return grad.add(state['grad_avg'].mul_(mom).add_(grad), alpha=mom)
 
 
-# %% 09_optimizers.ipynb cell 25 #fd643e6e
+# %% 09_optimizers.ipynb cell 28 #fd643e6e
 @stat(sqr_avg=torch.zeros_like)
 def average_sqr_grad(p, grad, state, *, sqr_mom):
     "Average of squared gradients: v ← sqr_mom·v + (1 − sqr_mom)·g²."
@@ -87,7 +87,7 @@ def rms_direction(p, grad, state, *, eps):
     return grad.div(state['sqr_avg'].sqrt().add_(eps))
 
 
-# %% 09_optimizers.ipynb cell 28 #69e04891
+# %% 09_optimizers.ipynb cell 32 #69e04891
 @stat(grad_avg=torch.zeros_like)
 def average_grad(p, grad, state, *, mom):
     "Average of gradients: m ← mom·m + (1 − mom)·g."
@@ -107,7 +107,7 @@ def adam_direction(p, grad, state, *, mom, sqr_mom, eps):
     return state['grad_avg'].div(1 - mom**t).div_(rms)
 
 
-# %% 09_optimizers.ipynb cell 35 #c579666f
+# %% 09_optimizers.ipynb cell 40 #c579666f
 def adam_step(p, grad, state, *, lr, mom, sqr_mom, eps):
     "`adam_direction` and `sgd_step` in one, with three passes over the tensors less."
     c = (1 - sqr_mom**state['step'])**.5
@@ -115,7 +115,7 @@ def adam_step(p, grad, state, *, lr, mom, sqr_mom, eps):
     p.addcdiv_(state['grad_avg'], rms, value=-lr * c / (1 - mom**state['step']))
 
 
-# %% 09_optimizers.ipynb cell 42 #5b845c0b
+# %% 09_optimizers.ipynb cell 48 #5b845c0b
 import difflib
 import math
 
@@ -173,7 +173,7 @@ def _check_params(params, present):
         raise ValueError('a parameter was given twice, in one group or in two')
 
 
-# %% 09_optimizers.ipynb cell 44 #e9e06046
+# %% 09_optimizers.ipynb cell 50 #e9e06046
 class RulesBy:
     """Two chains in one optimiser: parameters with `where(p)` follow `rules`, all others `others`.
 
@@ -191,7 +191,7 @@ def _always(p):
     return True
 
 
-# %% 09_optimizers.ipynb cell 45 #7640d58c
+# %% 09_optimizers.ipynb cell 52 #7640d58c
 class _Groups:
     def __init__(self, params, steppers, stats=(), **hypers):
         by = steppers
@@ -223,7 +223,7 @@ class _Groups:
         return [p for group in self.param_groups for p in group['params']]
 
 
-# %% 09_optimizers.ipynb cell 47 #cf4a081b
+# %% 09_optimizers.ipynb cell 54 #cf4a081b
 class _Saves(_Groups):
     def state_dict(self):
         "Groups and states, with parameters as numbers, for `load_state_dict` and `torch.save`."
@@ -258,7 +258,7 @@ class _Saves(_Groups):
                 for k, start in getattr(rule, 'init', {}).items()}
 
 
-# %% 09_optimizers.ipynb cell 49 #f49ffff5
+# %% 09_optimizers.ipynb cell 56 #f49ffff5
 class Optimizer(_Saves):
     """Runs a chain of rules: `Optimizer(params, [momentum, sgd_step], lr=.1, mom=.9)`.
 
@@ -301,7 +301,7 @@ def _apply(calls, p, grad, state):
         grad = grad if direction is None else direction
 
 
-# %% 09_optimizers.ipynb cell 55 #31e56ef2
+# %% 09_optimizers.ipynb cell 64 #31e56ef2
 def sgd_opt(params, lr=.1, mom=0., wd=0., use_nesterov=False, kind=Optimizer):
     """SGD, with momentum `mom` (or Nesterov's) and L2 penalty `wd`; as torch.optim.SGD.
 
@@ -337,7 +337,7 @@ def adamw_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=.01, kind=Opti
 _ADAM = [count_steps, average_grad, average_sqr_grad, adam_step]
 
 
-# %% 09_optimizers.ipynb cell 62 #31b7c926
+# %% 09_optimizers.ipynb cell 72 #31b7c926
 def whole_tensor(rule):
     "Decorator for a rule that must see each tensor whole and in shape (a norm, a matrix)."
     rule.elementwise = False
@@ -358,7 +358,7 @@ def lamb_opt(params, lr=.002, mom=.9, sqr_mom=.99, eps=1e-5, wd=0., kind=Optimiz
     return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 65 #64268c49
+# %% 09_optimizers.ipynb cell 76 #64268c49
 @stat(grad_avg=torch.zeros_like)
 def lion_direction(p, grad, state, *, mom, sqr_mom):
     """g ← sign(mom·m + (1 − mom)·g), then m ← sqr_mom·m + (1 − sqr_mom)·g.
@@ -376,7 +376,7 @@ def lion_opt(params, lr=1e-4, mom=.9, sqr_mom=.99, wd=0., kind=Optimizer):
     return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 71 #e0737335
+# %% 09_optimizers.ipynb cell 84 #e0737335
 def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
     """Make the singular values of a matrix about 1 (.7 to 1.2): U S Vᵀ -> about U Vᵀ, same shape.
 
@@ -393,7 +393,7 @@ def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
     return y.T if tall else y
 
 
-# %% 09_optimizers.ipynb cell 76 #2e253fc4
+# %% 09_optimizers.ipynb cell 90 #2e253fc4
 @stat(grad_avg=torch.zeros_like)
 def nesterov_average(p, grad, state, *, mom):
     "Nesterov as an average: m ← mom·m + (1 − mom)·g; the direction is (1 − mom)·g + mom·m."
@@ -424,7 +424,7 @@ def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, wh
     return kind(params, rules, lr=lr, mom=mom, wd=wd, rms=rms, sqr_mom=sqr_mom, eps=eps)
 
 
-# %% 09_optimizers.ipynb cell 94 #6bbb6b5a
+# %% 09_optimizers.ipynb cell 111 #6bbb6b5a
 class TensorList(list):
     """Tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over all of them.
 
@@ -442,7 +442,7 @@ class TensorList(list):
         return method
 
 
-# %% 09_optimizers.ipynb cell 97 #8e4b2338
+# %% 09_optimizers.ipynb cell 115 #8e4b2338
 def _numbers(state):
     "What a state holds that is no tensor: its step count."
     return {k: v for k, v in state.items() if isinstance(v, (int, float))}
@@ -477,7 +477,7 @@ class ForeachOptimizer(Optimizer):
                 state.update({k: merged[k] for k in numbers})
 
 
-# %% 09_optimizers.ipynb cell 100 #538abae2
+# %% 09_optimizers.ipynb cell 119 #538abae2
 def _views(flat, tensors):
     "Windows on a flat buffer, of the shapes of `tensors`."
     return [v.view(t.shape) for v, t in zip(flat.split([t.numel() for t in tensors]), tensors)]
@@ -493,7 +493,7 @@ def _join(tensors):
     return flat
 
 
-# %% 09_optimizers.ipynb cell 103 #c1026c30
+# %% 09_optimizers.ipynb cell 123 #c1026c30
 from collections import ChainMap
 
 
@@ -523,7 +523,7 @@ class _Buffer:
         torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
 
-# %% 09_optimizers.ipynb cell 105 #80ecd994
+# %% 09_optimizers.ipynb cell 125 #80ecd994
 class FlatOptimizer(Optimizer):
     """An `Optimizer` that runs over few long tensors in place of many; same results, faster.
 
