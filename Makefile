@@ -19,7 +19,7 @@ help:
 	@echo "make chapter NUMBER=12 TITLE=\"Text\"  a new chapter from a template that runs"
 	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
 	@echo "make bench   the benchmarks; each prints ratios"
-	@echo "make readme  README.md's results table and picture anew, from results.json and the notebooks"
+	@echo "make readme  README.md's results table and picture and the instructors' table anew, from results.json and the notebooks"
 	@echo "make lock    requirements.txt anew from pyproject.toml"
 	@echo "make clean   remove the environment and the caches; data you fetched stays"
 
@@ -71,6 +71,7 @@ bench: $(STAMP)
 readme: $(STAMP)
 	$(BIN)/python run_notebook.py --readme
 	$(BIN)/python -m coursekit.pictures
+	$(BIN)/python -m coursekit.chapters
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --no-header --no-annotate \
