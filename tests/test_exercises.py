@@ -1,5 +1,6 @@
 """Exercises: the course's own are sound, stubs are caught, and a student's copy is told how it did."""
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ def test_every_chapter_has_exercises_that_stand_alone(path):
     assert leaks(notebook) == []
     number = path.name.split('_')[0]
     assert all(e.name.startswith(f'{number}-ex') for e in found)
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_exercise_has_a_hint_that_folds_out(path):
+    notebook = load(path)
+    hint = re.compile(r'<details><summary>Hint</summary>\s*\S.*?</details>', re.S)
+    for exercise in exercises(notebook):
+        before = notebook.cells[:exercise.solution.number - 1]
+        statement = next(c for c in reversed(before) if c.kind == 'markdown')
+        last = re.split(r'^(?:#+ |\*\*\d+\.)', statement.source, flags=re.M)[-1]
+        assert hint.search(last), f'{path.name}: the statement of {exercise.name} has no hint'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_markdown_in_folds_is_rendered(path):
+    for cell in (c for c in load(path).cells if c.kind == 'markdown'):
+        assert not re.search(r'</summary>[ \t]*\n?[ \t]*\S', cell.source), (
+            f'{path.name} #{cell.id}: without an empty line after </summary> what follows is taken for HTML, '
+            'and its Markdown and mathematics are shown as they are typed')
 
 
 def test_stub_keeps_what_is_around_the_solution():

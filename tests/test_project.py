@@ -109,3 +109,49 @@ def test_results_json_agrees_with_the_stored_outputs():
                     key = (path.name, claim['name'], claim['data'])
                     assert key in known, f'{key} is not in results.json: run with --inplace'
                     assert known[key] == pytest.approx(claim['value'], rel=1e-3), key
+
+
+PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('data/*.md'),
+                *ROOT.glob('bench/*.md'), *ROOT.glob('nbs/*.ipynb')])
+
+
+def prose(path):
+    "The Markdown of a page or of a notebook, without code."
+    text = path.read_text()
+    if path.suffix == '.ipynb':
+        import json
+        text = '\n\n'.join(''.join(cell['source']) for cell in json.loads(text)['cells']
+                           if cell['cell_type'] == 'markdown')
+    text = re.sub(r'^(```|~~~).*?^\1', '', text, flags=re.M | re.S)
+    return re.sub(r'`[^`\n]*`', lambda m: m.group().replace('](', '] ('), text)
+
+
+def anchors(path):
+    "What `#…` may follow the name of a page: its headings as GitHub writes them, and explicit ones."
+    text = prose(path)
+    titles = re.findall(r'^#+ +(.+?) *#*$', text, re.M)
+    slugs = [re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles]
+    return set(slugs) | set(re.findall(r'(?:id|name)="([^"]+)"', text)) | set(
+        re.findall(r'^\(([\w-]+)\)=$', text, re.M))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_every_anchor_to_a_heading(page):
+    text = prose(page)
+    links = re.findall(r'\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)', text)
+    links += re.findall(r'(?:href|src)="([^"]+)"', text)
+    for link in links:
+        if re.match(r'[a-z][a-z+.-]*:', link):  # an address of the web, mailto: or attachment:
+            continue
+        target, _, anchor = link.partition('#')
+        there = (page.parent / target) if target else page
+        assert there.exists(), f'{page.name} links to {link}, and there is no {target}'
+        if anchor:
+            assert anchor in anchors(there), f'{page.name} links to {link}, which is no heading of it'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_chapters_that_are_named_exist_or_are_on_the_road_map(page):
+    numbers = {n.name.split('_')[0] for n in (ROOT / 'nbs').glob('*.ipynb')}
+    for number in re.findall(r'\b[Cc]hapters? (\d\d[a-z]?)\b', prose(page)):
+        assert number in numbers or number[:2] in map(str, range(10, 22)), f'chapter {number} in {page.name}'
