@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -38,18 +39,20 @@ def repository(root) -> str | None:
     pyproject.toml's `[project.urls] Repository` says it, or git's remote `origin`.
     """
     path = Path(root, 'pyproject.toml')
-    project = tomllib.loads(path.read_text(encoding='utf-8')).get('project', {}) if path.is_file() else {}
-    return web_address(project.get('urls', {}).get('Repository') or git(root, 'remote', 'get-url', 'origin'))
+    text = path.read_text(encoding='utf-8') if path.is_file() else ''
+    named = tomllib.loads(text).get('project', {}).get('urls', {}).get('Repository')
+    return web_address(named or git(root, 'remote', 'get-url', 'origin'))
 
 
 def web_address(address: str) -> str | None:
-    "`git@host:owner/name.git` and the like -> `https://host/owner/name`, without a password; else None"
+    "`git@host:owner/name.git` and the like -> `https://host/owner/name`, no password; else None"
     if m := re.fullmatch(r'[\w.-]+@([\w.-]+):([^/].*)', address.strip()):
         address = f'https://{m[1]}/{m[2]}'
     parts = urlsplit(address.strip())
-    if parts.scheme not in ('https', 'http', 'ssh', 'git') or not parts.hostname or '.' not in parts.hostname:
+    host = parts.hostname or ''
+    if parts.scheme not in ('https', 'http', 'ssh', 'git') or '.' not in host:
         return None
-    return f'https://{parts.hostname}/{parts.path.strip("/").removesuffix(".git")}'
+    return f'https://{host}/{parts.path.strip("/").removesuffix(".git")}'
 
 
 def branch(root) -> str:
@@ -93,7 +96,8 @@ def sources(root, solutions=True) -> dict[str, str | bytes]:
     pages: dict[str, str | bytes] = {}
     for c in found:
         card = site_pages.card(c, needed[c.number], files, about[c.number])
-        pages[f'nbs/{c.file}'] = dumps(site_notebooks.chapter_page(notebooks[c.file], card, files, solutions))
+        page = site_notebooks.chapter_page(notebooks[c.file], card, files, solutions)
+        pages[f'nbs/{c.file}'] = dumps(page)
     for name in site_pages.PAGES:
         if (root / name).is_file():
             pages[name] = (root / name).read_text(encoding='utf-8')
@@ -101,15 +105,18 @@ def sources(root, solutions=True) -> dict[str, str | bytes]:
         pages[f'docs/{path.name}'] = path.read_bytes()
     pages |= site_api.pages(root)
     pages['map.md'] = site_pages.map_page(found, about, readme)
-    pages['results.md'] = site_pages.results_page(record, {n: nb.title for n, nb in notebooks.items()})
-    pages['index.md'] = site_pages.home(readme, found, repository(root)) + site_pages.toctrees(found, pages)
+    titles = {name: nb.title for name, nb in notebooks.items()}
+    pages['results.md'] = site_pages.results_page(record, titles)
+    home = site_pages.home(readme, found, repository(root))
+    pages['index.md'] = home + site_pages.toctrees(found, pages)
     return pages
 
 
 def lay_out(pages: dict[str, str | bytes], folder: Path) -> bool:
-    """Write the sources that changed, so that Sphinx reads only those again, and remove those that are
-    gone. -> was any removed?"""
-    gone = [p for p in folder.rglob('*') if p.is_file() and p.relative_to(folder).as_posix() not in pages]
+    """Write the sources that changed, so that Sphinx reads only those again, and remove those that
+    are gone. -> was any removed?"""
+    files = [p for p in folder.rglob('*') if p.is_file()]
+    gone = [p for p in files if p.relative_to(folder).as_posix() not in pages]
     for path in gone:
         path.unlink()
     for name, contents in pages.items():
@@ -159,14 +166,17 @@ def forget(work: Path) -> None:
 
 def run_sphinx(root: Path, work: Path) -> None:
     "Sphinx over the sources, with every warning an error. Its own words are shown if it fails."
-    args = ['-b', 'html', '-W', '--keep-going', '-q', '-j', 'auto', '-c', root / 'docs', '-d', work / 'doctrees',
-            work / 'source', work / 'html']
-    done = subprocess.run([sys.executable, '-m', 'sphinx', *map(str, args)], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'sphinx', '-b', 'html', '-W', '--keep-going', '-q',
+               '-j', 'auto', '-c', root / 'docs', '-d', work / 'doctrees',
+               work / 'source', work / 'html']
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                          env={**os.environ, 'PYTHONPATH': str(Path(__file__).parent.parent)})
     if done.returncode:
         forget(work)
         told = done.stderr.replace(str(work / 'source') + '/', '').strip().splitlines()
         told = '\n'.join(dict.fromkeys(told))
-        raise CourseError(f'Sphinx is not content; the pages it speaks of are in {work / "source"}\n{told}')
+        raise CourseError('Sphinx is not content; the pages it speaks of are in '
+                          f'{work / "source"}\n{told}')
 
 
 def add_files(root: Path, html: Path, solutions: bool) -> None:
@@ -186,20 +196,21 @@ def add_files(root: Path, html: Path, solutions: bool) -> None:
         if solutions:
             shutil.copyfile(path, copy)
         else:
-            copy.write_text(json.dumps(student_copy(load(path)), indent=1, ensure_ascii=False) + '\n')
+            text = json.dumps(student_copy(load(path)), indent=1, ensure_ascii=False)
+            copy.write_text(text + '\n', encoding='utf-8')
 
 
 def main(args=None):
     args = sys.argv[1:] if args is None else list(args)
     known = {'build', 'check', '--no-solutions'}
+    shots = [a.removeprefix('--shots=') for a in args if a.startswith('--shots=')]
     if unknown := [a for a in args if a not in known and not a.startswith('--shots=')]:
         sys.exit(f'error: {unknown[0]}: not known; {__doc__.splitlines()[0]}')
     try:
         root = find_root()
         if 'check' in args:
             from .site_browser import check
-            shots = next((a.removeprefix('--shots=') for a in args if a.startswith('--shots=')), None)
-            sys.exit(check(root / 'site', shots))
+            sys.exit(check(root / 'site', *shots[:1]))
         start = time.perf_counter()
         out = build(root, solutions='--no-solutions' not in args)
         size = sum(p.stat().st_size for p in out.rglob('*') if p.is_file()) / 1e6
@@ -208,7 +219,8 @@ def main(args=None):
         if not repository(root):
             print('no buttons for Colab and Binder: the address of the repository is not known '
                   '(pyproject.toml, [project.urls] Repository)')
-        print(f'look at it: python -m http.server -d {out.relative_to(root)} and open http://localhost:8000')
+        print(f'look at it: python -m http.server -d {out.relative_to(root)}, '
+              'then open http://localhost:8000')
     except (CourseError, OSError) as e:
         sys.exit(f'error: {e}')
 

@@ -34,8 +34,8 @@ def pages(root) -> dict[str, str]:
 
 def index(listed: dict[str, dict]) -> str:
     "The page that lists the modules with their names."
-    lines = ['# The library `exp`', '', 'What the chapters export, module by module. Importing one does '
-             'nothing but define its names: `from exp.nb_04 import Learner`.', '',
+    lines = ['# The library `exp`', '', 'What the chapters export, module by module. Importing one '
+             'does nothing but define its names: `from exp.nb_04 import Learner`.', '',
              '| module | from the chapter | names |', '|:--|:--|:--|']
     for module, entry in listed.items():
         names = ', '.join(f'[`{n}`](#exp.{module}.{n})' for n in entry['names'])
@@ -47,7 +47,8 @@ def index(listed: dict[str, dict]) -> str:
 def page(module: str, entry: dict, source: str) -> str:
     "A module's page: each name of its `__all__` with signature and docstring, as they stand in it."
     defined = {name: node for node in ast.parse(source).body for name in names_of(node)}
-    parts = [f'# `exp.{module}`', f'From the chapter [{entry["title"]}](../nbs/{entry["notebook"]}).',
+    chapter = f'[{entry["title"]}](../nbs/{entry["notebook"]})'
+    parts = [f'# `exp.{module}`', f'From the chapter {chapter}.',
              f'{FENCE}{{py:module}} exp.{module}\n{FENCE}']
     parts += [described(name, defined.get(name)) for name in entry['names']]
     return '\n\n'.join(parts) + '\n'
@@ -118,7 +119,8 @@ def doc(node) -> str:
 def laid_out(block: str) -> str:
     if re.search(r'^\s|  |^[-*|>]', block, re.M):
         return f'```text\n{block}\n```'
-    return ''.join(part if i % 2 else escaped(part) for i, part in enumerate(re.split('(`[^`]*`)', block)))
+    parts = re.split('(`[^`]*`)', block)
+    return ''.join(part if i % 2 else escaped(part) for i, part in enumerate(parts))
 
 
 def escaped(text: str) -> str:

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from . import site_links
 
-NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome', 'msedge',
-         '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome',
+         'msedge', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
          '/Applications/Chromium.app/Contents/MacOS/Chromium')
-QUIET = ('--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync', '--hide-scrollbars',
-         '--disable-background-networking', '--disable-component-update', '--disable-default-apps',
+QUIET = ('--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync',
+         '--hide-scrollbars', '--disable-background-networking', '--disable-component-update',
+         '--disable-default-apps',
          '--disable-extensions', '--remote-debugging-port=0', '--remote-allow-origins=*',
          '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1')
 DESKTOP, PHONE = (1280, 900), (375, 800)
@@ -32,7 +33,8 @@ DESKTOP, PHONE = (1280, 900), (375, 800)
 
 def browser() -> str | None:
     "The browser to use: `$CHROME`, else the first of those known that is there."
-    return next(filter(None, map(shutil.which, filter(None, (os.environ.get('CHROME'), *NAMES)))), None)
+    names = filter(None, (os.environ.get('CHROME'), *NAMES))
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
@@ -103,7 +105,10 @@ class Tab:
                 return answer['result']
 
     async def receive(self):
-        text = await asyncio.wait_for(self.socket.read_message(), 60)
+        try:
+            text = await asyncio.wait_for(self.socket.read_message(), 60)
+        except asyncio.TimeoutError:
+            raise OSError(f'{self.page}: the browser has said nothing for a minute') from None
         if text is None:
             raise OSError('the browser ended')
         message = json.loads(text)
@@ -136,16 +141,20 @@ class Tab:
                         deviceScaleFactor=scale, mobile=width < 600)
 
     async def go(self, page):
-        self.page, self.loaded = page, False
-        await self.call('Page.navigate', url=f'{self.root}/{page}')
-        while not self.loaded:
-            await self.receive()
+        "Open a page anew, even if only what follows its `#` differs."
+        self.page = page
+        for url in ('about:blank', f'{self.root}/{page}'):
+            self.loaded = False
+            await self.call('Page.navigate', url=url)
+            while not self.loaded:
+                await self.receive()
 
     async def ask(self, script):
         "The value of an expression in the page; a promise is waited for."
-        answer = await self.call('Runtime.evaluate', expression=script, returnByValue=True, awaitPromise=True)
-        if 'exceptionDetails' in answer:
-            raise OSError(f'{self.page}: {script}: {answer["exceptionDetails"]["exception"]["description"]}')
+        answer = await self.call('Runtime.evaluate', expression=script, returnByValue=True,
+                                 awaitPromise=True)
+        if details := answer.get('exceptionDetails'):
+            raise OSError(f'{self.page}: {script}: {details["exception"]["description"]}')
         return answer['result'].get('value')
 
     async def until(self, script, seconds=15):
@@ -163,19 +172,21 @@ class Tab:
 
 
 def check(folder, shots=None) -> int:
-    "Look at the site in `folder`, saying what was seen; `shots`: a folder for pictures. -> exit status"
+    "Look at a site, saying what was seen; `shots`: a folder for pictures. -> exit status"
     folder = Path(folder)
     if not (folder / 'index.html').is_file():
         print(f'error: there is no site in {folder}: run `make site`')
         return 1
     wrong = site_links.broken(folder)
-    print(f'links: {len(site_links.pages(folder))} pages, ' + (site_links.count(wrong) if wrong else 'every link leads '
-          'somewhere, nothing comes from elsewhere, every picture has words'))
+    well = 'every link leads somewhere, nothing comes from elsewhere, every picture has words'
+    told = site_links.count(wrong) if wrong else well
+    print(f'links: {len(site_links.pages(folder))} pages, {told}')
     if program := browser():
         with served(folder) as address, started(program) as socket:
             wrong += asyncio.run(look(socket, address, folder, shots))
     else:
-        print('browser: there is none here (Chromium or Chrome; CHROME=PATH names one), so pages were read, not seen')
+        print('browser: there is none here (Chromium or Chrome; CHROME=PATH names one), '
+              'so pages were read, not seen')
     for line in wrong:
         print(f'  {line}')
     print('all well' if not wrong else site_links.count(wrong))
@@ -215,10 +226,22 @@ async def home(tab, seen, folder):
     await seen(f'home: the menu leads to all {n} chapters', links == n, 'home-light')
 
 
+FIGURES = '''(async () => {
+    const all = [...document.querySelectorAll('.cell_output img')];
+    for (const i of all) {
+        i.loading = 'eager';
+        i.scrollIntoView();
+        await i.decode().catch(() => 0);
+    }
+    const wide = i => Math.min(i.naturalWidth, i.getBoundingClientRect().width);
+    return all.filter(i => wide(i) > 50 && i.alt).length;
+})()'''
+
+
 async def chapter(tab, seen, folder):
     "The first chapter with both formulas and figures."
-    page = next((p for p in chapter_pages(folder) if 'class="math' in (t := Path(folder, p).read_text())
-                 and 'cell_output' in t and '_images/' in t), None)
+    texts = {p: Path(folder, p).read_text(encoding='utf-8') for p in chapter_pages(folder)}
+    page = next((p for p, t in texts.items() if 'class="math' in t and '_images/' in t), None)
     if page is None:
         await seen('a chapter with formulas and figures', False)
         return
@@ -227,13 +250,11 @@ async def chapter(tab, seen, folder):
     done = await tab.until(f"document.querySelectorAll('.math mjx-container').length >= {formulas}")
     bad = await tab.ask("document.querySelectorAll('mjx-merror, [data-mjx-error]').length")
     await seen(f'{page}: {formulas} formulas are typeset', done and not bad, 'chapter')
-    figures = await tab.ask(
-        "(async () => { const all = [...document.querySelectorAll('.cell_output img')];"
-        " for (const i of all) { i.loading = 'eager'; i.scrollIntoView(); await i.decode().catch(() => 0); }"
-        " return all.filter(i => i.naturalWidth > 50 && i.getBoundingClientRect().width > 50 && i.alt).length; })()")
+    figures = await tab.ask(FIGURES)
     n = await tab.ask("document.querySelectorAll('.cell_output img').length")
     await tab.ask("document.querySelector('.cell_output img').scrollIntoView({block: 'center'})")
-    await seen(f'{page}: {n} figures are visible and have words', n > 0 and figures == n, 'chapter-figure')
+    await seen(f'{page}: {n} figures are visible and have words', n > 0 and figures == n,
+               'chapter-figure')
     ends = await tab.ask("!!document.querySelector('.prev-next-area a.right-next, a.right-next')")
     await seen(f'{page}: it leads to the next', ends)
     copies = "[...document.querySelectorAll('a[download]')].filter(a => a.href.endsWith('.ipynb'))"
@@ -251,34 +272,52 @@ async def search(tab, seen, folder):
                any(p.startswith('/nbs/') for p in found), 'search')
 
 
+LONGEST = '''(() => {
+    const needs = box => box.dataset.needs.split(' ').length;
+    const all = [...document.querySelectorAll('.course-map .chapter')];
+    const box = all.sort((a, b) => needs(b) - needs(a))[0];
+    box.scrollIntoView({block: 'center'});
+    const r = box.getBoundingClientRect();
+    return {x: r.x + r.width / 2, y: r.y + r.height / 2, id: box.id, href: box.href.baseVal,
+            needs: needs(box)};
+})()'''
+CLICK = '''document.getElementById('%s').dispatchEvent(
+    new MouseEvent('click', {bubbles: true, cancelable: true, view: window}))'''
+
+
 async def chapter_map(tab, seen, folder):
-    "Point at the last box: as many light up as it says it needs, and a click opens it."
+    "Point at the box that needs most: as many light up as it says, and a click opens it."
     await tab.go('map.html')
-    box = await tab.ask("(() => { const all = [...document.querySelectorAll('.course-map .chapter')];"
-                        " all.sort((a, b) => b.dataset.needs.length - a.dataset.needs.length);"
-                        " all[0].scrollIntoView({block: 'center'}); const r = all[0].getBoundingClientRect();"
-                        " return {x: r.x + r.width / 2, y: r.y + r.height / 2, id: all[0].id,"
-                        " href: all[0].href.baseVal, needs: all[0].dataset.needs.split(' ').length}; })()")
+    box = await tab.ask(LONGEST)
     at = {'x': box['x'], 'y': box['y']}
     await tab.call('Input.dispatchMouseEvent', type='mouseMoved', **at)
     lit = await tab.ask("document.querySelectorAll('.course-map .chapter.lit').length")
-    await tab.ask("document.querySelector('.course-map').scrollIntoView()")
-    await seen(f'map: {box["id"]} lights up the {box["needs"]} chapters it builds on', lit == box['needs'] + 1, 'map')
+    await seen(f'map: {box["id"]} lights up the {box["needs"]} chapters it builds on',
+               lit == box['needs'] + 1)
+    await tab.size(DESKTOP[0], 1400)
+    await tab.go(f'map.html#{box["id"]}')
+    lit = await tab.ask("document.querySelectorAll('.course-map .chapter.lit').length")
+    await seen(f'map.html#{box["id"]} shows the same', lit == box['needs'] + 1, 'map')
+    await tab.size(*DESKTOP)
     await tab.go('map.html')
-    await tab.ask(f"document.getElementById('{box['id']}').dispatchEvent(new MouseEvent('click', {{bubbles: true, "
-                  "cancelable: true, view: window}))")
-    await seen(f'map: a click opens chapter {box["id"]}',
-               await tab.until(f"location.pathname.endsWith('{box['href']}') && document.readyState == 'complete'"))
+    await tab.ask(CLICK % box['id'])
+    there = f"location.pathname.endsWith('{box['href']}') && document.readyState == 'complete'"
+    await seen(f'map: a click opens chapter {box["id"]}', await tab.until(there))
+
+
+BRIGHT = '''(c => {
+    const [r, g, b] = c.match(/[\\d.]+/g).map(Number);
+    return .3 * r + .6 * g + .1 * b;
+})(getComputedStyle(document.body).%s)'''
 
 
 async def dark(tab, seen, folder):
     await tab.ask("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
-    bright = ("(c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return .3 * r + .6 * g + .1 * b; })"
-              "(getComputedStyle(document.body).%s)")
-    chapters = chapter_pages(folder)
-    for page, picture in (('index.html', 'home-dark'), ('map.html', 'map-dark'), (chapters[-1], 'chapter-dark')):
+    pages = {'index.html': 'home-dark', 'map.html': 'map-dark',
+             chapter_pages(folder)[-1]: 'chapter-dark'}
+    for page, picture in pages.items():
         await tab.go(page)
-        paper, ink = [await tab.ask(bright % part) for part in ('backgroundColor', 'color')]
+        paper, ink = [await tab.ask(BRIGHT % part) for part in ('backgroundColor', 'color')]
         await seen(f'{page}: light on dark when asked for', paper < 60 and ink > 180, picture)
     await tab.ask("localStorage.clear()")
 
@@ -288,15 +327,15 @@ async def phone(tab, seen, folder):
     await tab.size(*PHONE, scale=2)
     wide = []
     pages = [p.relative_to(Path(folder).resolve()).as_posix() for p in site_links.pages(folder)]
-    named = {'index.html': 'phone-home', 'map.html': 'phone-map', 'nbs/01_matmul.html': 'phone-chapter',
-             'results.html': 'phone-results'}
+    named = {'index.html': 'phone-home', 'map.html': 'phone-map', 'results.html': 'phone-results',
+             'nbs/01_matmul.html': 'phone-chapter'}
     for page in pages:
         await tab.go(page)
-        width = await tab.ask('Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)')
+        width = await tab.ask('document.documentElement.scrollWidth')
         if width > PHONE[0]:
             wide.append(f'{page} ({width} px)')
         if page in named:
-            await tab.until("!document.querySelector('.math') || document.querySelector('mjx-container')")
+            await tab.until("!document.querySelector('.math:not(:has(mjx-container))')")
             await seen(f'phone: {page} fits {PHONE[0]} px', width <= PHONE[0], named[page])
     await seen(f'phone: none of {len(pages)} pages is wider than {PHONE[0]} px'
                + (f', but {", ".join(wide[:8])}' if wide else ''), not wide)

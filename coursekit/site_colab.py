@@ -26,7 +26,7 @@ if importlib.util.find_spec('exp') is None:
     %pip install -q {packages}
     sys.path.insert(0, os.path.abspath('foundations'))
     %cd -q foundations/nbs'''
-# What a notebook's own server brings along; torch and the rest stay as they are where they are there.
+# What the server of a notebook brings along.
 NOT_NEEDED = ('jupyter', 'ipy', 'nb')
 
 
@@ -46,7 +46,8 @@ def packages(root) -> list[str]:
     A machine with GPUs has a torch that fits them; another version might not.
     """
     named = project(root)
-    wanted = [*named.get('dependencies', ()), *named.get('optional-dependencies', {}).get('test', ())]
+    tests = named.get('optional-dependencies', {}).get('test', ())  # exercises use hypothesis
+    wanted = [*named.get('dependencies', ()), *tests]
     names = [re.match(r'[\w.-]+', w)[0] for w in wanted]
     return [n for n in names if not n.startswith((*NOT_NEEDED, 'pytest'))]
 
@@ -96,14 +97,16 @@ def main():
         code, old = text(root), outdated(root)
         if '--check' in sys.argv[1:]:
             if old:
-                sys.exit(f'the installing cell of {", ".join(p.name for p in old)} is missing or out of date; '
+                names = ', '.join(p.name for p in old)
+                sys.exit(f'the installing cell of {names} is missing or out of date; '
                          'run `python -m coursekit.site_colab`')
             return
         for path in old:
             save(with_cell(load(path).raw, code), path)
             print(path.relative_to(root))
         if code is None:
-            print('no notebook installs the course: pyproject.toml names no [project.urls] Repository')
+            print('no notebook installs the course: pyproject.toml names no [project.urls] '
+                  'Repository')
     except (CourseError, OSError) as e:
         sys.exit(f'error: {e}')
 

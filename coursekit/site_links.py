@@ -39,7 +39,8 @@ def is_style(tag, given) -> bool:
 def pages(folder) -> dict[Path, Page]:
     "The pages of a site; what themes keep in `_static` is none."
     folder = Path(folder).resolve()
-    found = [p for p in sorted(folder.rglob('*.html')) if p.relative_to(folder).parts[0] != '_static']
+    found = sorted(folder.rglob('*.html'))
+    found = [p for p in found if p.relative_to(folder).parts[0] != '_static']
     return {p: Page(p.read_text(encoding='utf-8')) for p in found}
 
 
@@ -50,7 +51,8 @@ def broken(folder) -> list[str]:
     found = pages(folder)
     for path, page in found.items():
         name = path.relative_to(folder).as_posix()
-        wrong += [f'{name}: {why}' for link in page.links if (why := reason(link, path, folder, found))]
+        reasons = (reason(link, path, folder, found) for link in page.links)
+        wrong += [f'{name}: {why}' for why in reasons if why]
         wrong += [f'{name}: loads {src} from another host' for src in page.foreign]
         wrong += [f'{name}: the picture {src} has no words (alt)' for src in page.mute]
     return wrong
@@ -64,7 +66,8 @@ def reason(link: str, page: Path, folder: Path, found) -> str:
     "Why a link leads nowhere; empty when it does not."
     parts = urlsplit(link)
     path, anchor = unquote(parts.path), unquote(parts.fragment)
-    target = (folder / path.lstrip('/') if path.startswith('/') else page.parent / path).resolve() if path else page
+    base = folder if path.startswith('/') else page.parent
+    target = (base / path.lstrip('/')).resolve() if path else page
     target = target / 'index.html' if target.is_dir() else target
     if not target.is_relative_to(folder) or not target.is_file():
         return f'{link}: there is no such file'

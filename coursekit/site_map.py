@@ -108,7 +108,7 @@ def crossings(layers, above) -> int:
 
 
 def arranged(layers, below, rounds=24) -> list[list]:
-    "Each row in the order that crosses least: every box to the mean place of its neighbours, in turns."
+    "Each row in the order that crosses least: boxes go to their neighbours' mean place, in turns."
     above, below = neighbours(below)
     best = layers
     for turn in range(rounds):
@@ -131,7 +131,7 @@ def half(n) -> float:
 
 
 def placed(layers, below, rounds=400) -> dict:
-    "box or bend -> x of its middle: near the mean of its neighbours, and clear of the next in its row"
+    "box or bend -> x of its middle: near its neighbours' mean, and clear of the next in its row"
     above, below = neighbours(below)
     x = {}
     for row in layers:
@@ -142,13 +142,14 @@ def placed(layers, below, rounds=400) -> dict:
     for turn in range(rounds):
         middle = (max(x.values()) + min(x.values())) / 2
         for row in layers if turn % 2 else reversed(layers):
-            spread(row, x, {n: [x[m] for m in (*above.get(n, ()), *below.get(n, ()))] for n in row}, middle)
+            near = {n: [x[m] for m in (*above.get(n, ()), *below.get(n, ()))] for n in row}
+            spread(row, x, near, middle)
     left = min(x[n] - half(n) for n in x)
     return {n: x[n] - left + MARGIN for n in x}
 
 
 def spread(row, x, near, middle, pull=.35) -> None:
-    """Move a row's boxes towards their neighbours' mean, and a little towards the middle of the drawing.
+    """Move a row's boxes towards their neighbours' mean, and a little towards the drawing's middle.
 
     Those that would touch form a block, which stands where its members on average want to be.
     """
@@ -186,9 +187,11 @@ def svg(found: list[Chapter], folder='nbs/') -> str:
     boxes = [box(c, x[c.number], top[c.number], folder) for c in found]
     return '\n'.join([
         f'<svg class="course-map" viewBox="0 0 {width:.0f} {height}" role="group" '
-        f'aria-label="Map of the chapters: each box is a chapter, arrows lead to those that build on it">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
-        'markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>',
+        'aria-label="Map of the chapters: each box is a chapter, arrows lead to those that build on '
+        'it">',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
+        'markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse">'
+        '<path d="M0 0 8 4 0 8z"/></marker></defs>',
         *arrows, *boxes, '</svg>'])
 
 
@@ -203,8 +206,9 @@ def arrow(m, n, x, top) -> str:
     stops.append((x[n], top[n] - 1))
     path = f'M{stops[0][0]:.1f} {stops[0][1]}'
     for k, ((a, b), (c, d)) in enumerate(zip(stops, stops[1:])):
-        middle = (b + d) / 2
-        path += f'L{c:.1f} {d}' if k % 2 else f'C{a:.1f} {middle:.0f} {c:.1f} {middle:.0f} {c:.1f} {d}'
+        y = (b + d) / 2
+        curve = f'C{a:.1f} {y:.0f} {c:.1f} {y:.0f} {c:.1f} {d}'
+        path += f'L{c:.1f} {d}' if k % 2 else curve   # straight beside a row, bent between two
     return f'<path class="edge" data-from="{m}" data-to="{n}" d="{path}" marker-end="url(#tip)"/>'
 
 
@@ -215,13 +219,14 @@ def box(c: Chapter, x: float, y: float, folder: str) -> str:
     name = html.escape(f'{c.number} {c.title}')
     return (f'<a class="chapter part-{c.part}" href="{page}" id="{c.number}" '
             f'data-needs="{" ".join(c.needs)}" data-title="{name}" aria-label="{name}">'
-            f'<title>{name}</title><rect x="{left:.1f}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7"/>'
+            f'<title>{name}</title>'
+            f'<rect x="{left:.1f}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7"/>'
             f'<text class="number" x="{x:.1f}" y="{y + 16}">{c.number}</text>'
             f'<text class="name" x="{x:.1f}" y="{y + 18}">{titles}</text></a>')
 
 
 def short(title: str) -> str:
-    "A title that fits two short lines: what follows a colon or a comma goes, if the rest says enough."
+    "A title that fits two short lines: what follows a colon goes, and a comma if it must."
     head = title.split(':')[0]
     if len(textwrap.wrap(head, 20)) > 2:
         head = head.split(', ')[0]

@@ -1,6 +1,7 @@
-"""A chapter as the site shows it: figures with words for those who cannot see them, solutions folded.
+"""A chapter as the site shows it: figures with words for those who cannot see them, solutions
+folded.
 
-All here takes a notebook and gives a notebook; nothing is run, and the chapter itself stays as it is.
+All here takes a notebook and gives a notebook; nothing is run, and the chapter itself stays.
 """
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from .notebook import Cell, Notebook
 from .outputs import CLAIM
 
 IMAGES = ('image/png', 'image/svg+xml', 'image/jpeg')
-FIGURE = re.compile(r'\b(?:figures? (?:below |above )?(?:shows?|follows|is|are)|show.* in the figure'
-                    r'|\b[Tt]hen the figure:|[Ii]n the figure)\b')
+FIGURE = re.compile(r'\b(?:figures? (?:below |above )?(?:shows?|follows|is|are)'
+                    r'|show.* in the figure|\b[Tt]hen the figure:|[Ii]n the figure)\b')
 KEPT = re.compile(r'```.*?```|\$\$.*?\$\$|<summary>.*?</summary>|`[^`]*`|\$[^$\n]*\$'
                   r'|\[[^\]]*\]\([^)]*\)|<[^>]*>|^#[^\n]*$', re.S | re.M)
-SEEN = re.compile(r'\b(?:pictures?|plot|graph|photos?|maps?|curves?|histograms?|figure|frames|drawn?'
-                  r'|shown?|marked)\b')
+SEEN = re.compile(r'\b(?:pictures?|plot|graph|photos?|maps?|curves?|histograms?|figure|frames'
+                  r'|drawn?|shown?|marked)\b')
 MENTION = re.compile(r'\b[Cc]hapter (\d\d[a-z]?)\b')
 LETTERS = {'alpha': 'α', 'beta': 'β', 'gamma': 'γ', 'epsilon': 'ε', 'lambda': 'λ', 'mu': 'μ',
            'sigma': 'σ', 'theta': 'θ', 'sqrt': '√', 'cdot': '·', 'le': '≤', 'ge': '≥'}
@@ -65,13 +66,14 @@ def sentences(text: str) -> list[str]:
 def alt_texts(notebook: Notebook) -> dict[int, str]:
     """Cell number -> words for its figure, for every cell that shows one.
 
-    They are the sentence of the prose that says what the figure shows, just before it or just after;
-    where there is none, what the axes say, or the prose before it.
+    They are the sentence of the prose that says what the figure shows, just before it or just
+    after; where there is none, what the axes say, or the prose before it.
     """
     figures = [c for c in notebook.cells if c.kind == 'code' and has_figure(c)]
     found, last = {}, None
     for figure in [*figures, None]:
-        begin, end = last.number if last else 0, figure.number if figure else len(notebook.cells) + 1
+        begin = last.number if last else 0
+        end = figure.number if figure else len(notebook.cells) + 1
         said = [(c.number, s) for c in notebook.cells[begin:end - 1] if c.kind == 'markdown'
                 for s in sentences(c.source) if FIGURE.search(s)]
         if last and said and last.number not in found and belongs_to_last(said, begin, end):
@@ -95,7 +97,7 @@ def shortened(text: str) -> str:
 
 
 def from_code(cell: Cell, notebook: Notebook) -> str:
-    "Words for a figure that no sentence describes: titles and axes as the code has them, or the prose."
+    "Words for a figure that no sentence describes: its axes as the code has them, or the prose."
     words = labels(cell.source)
     if 'xlabel' in words and 'ylabel' in words:
         shown = f'{words["ylabel"]} against {words["xlabel"]}'
@@ -125,8 +127,8 @@ def labels(source: str) -> dict[str, str]:
 def chapter_page(notebook: Notebook, card: str, pages: dict[str, str], solutions=True) -> dict:
     """The notebook that the site builds a chapter's page from.
 
-    `card`: HTML that stands below the title · `pages`: chapter number -> file, for mentions of other
-    chapters to become links · `solutions`: are they there, folded, or only the stubs?
+    `card`: HTML that stands below the title · `pages`: chapter number -> file, for mentions of
+    other chapters to become links · `solutions`: are they there, folded, or only the stubs?
     """
     raw, alts = deepcopy(notebook.raw), alt_texts(notebook)
     answers = {e.solution.number: e for e in exercises(notebook)}
@@ -152,14 +154,16 @@ def chapter_page(notebook: Notebook, card: str, pages: dict[str, str], solutions
     if not titled:
         source = below_title(f'# {notebook.title}', notebook.number, card)
         cells.insert(0, {'cell_type': 'markdown', 'id': 'title', 'metadata': {}, 'source': source})
-    language = {'name': 'python', **raw['metadata'].get('language_info', {}), 'pygments_lexer': 'ipython3'}
-    raw |= {'cells': cells, 'metadata': {**raw['metadata'], 'language_info': language}}
-    return raw
+    language = {**raw['metadata'].get('language_info', {}), 'name': 'python',
+                'pygments_lexer': 'ipython3'}
+    return {**raw, 'cells': cells, 'metadata': {**raw['metadata'], 'language_info': language}}
 
 
 def shown(out: dict) -> dict:
     "An output without what is for programs alone."
-    return {**out, 'data': {k: v for k, v in out['data'].items() if k != CLAIM}} if 'data' in out else out
+    if 'data' not in out:
+        return out
+    return {**out, 'data': {k: v for k, v in out['data'].items() if k != CLAIM}}
 
 
 def fenced(source: str) -> bool:
@@ -174,7 +178,7 @@ def below_title(source: str, number: str | None, card: str) -> str:
 
 
 def linked(source: str, pages: dict[str, str]) -> str:
-    "Markdown in which `chapter 09` leads there; code, formulas, headings and links stay as they are."
+    "Markdown in which `chapter 09` leads there; code, formulas, headings and links stay."
     out, last = [], 0
     for kept in [*KEPT.finditer(source), None]:
         end = kept.start() if kept else len(source)
@@ -187,7 +191,7 @@ def linked(source: str, pages: dict[str, str]) -> str:
 
 
 def described(cell: dict, alt: str) -> None:
-    "Give a code cell's figures their words: those in files by MyST-NB's option, those in HTML directly."
+    "Give a code cell's figures their words: those in files by MyST-NB's option, or in the HTML."
     cell['metadata'] = {**cell['metadata'], 'mystnb': {'image': {'alt': alt}}}
     for out in cell['outputs']:
         data = out.get('data', {})
@@ -198,7 +202,8 @@ def described(cell: dict, alt: str) -> None:
 
 def folded(cell: dict, original: Cell) -> list[dict]:
     "An exercise's solution cell as the site shows it: the stub, then the solution in a fold."
-    task = {**deepcopy(cell), 'source': stub(original.source), 'outputs': [], 'execution_count': None}
+    task = {**deepcopy(cell), 'source': stub(original.source), 'outputs': [],
+            'execution_count': None}
     prompts = {'code_prompt_show': 'Show the solution', 'code_prompt_hide': 'Hide the solution'}
     meta = {**cell['metadata'], 'tags': [*original.tags, 'hide-input'], 'mystnb': prompts}
     return [{**task, 'id': f'{original.id[:58]}-task'}, {**cell, 'metadata': meta}]

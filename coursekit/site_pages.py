@@ -10,33 +10,34 @@ from .exercises import exercises
 from .notebook import CourseError, Notebook
 
 WIDE = '---\nhtml_theme.sidebar_secondary.remove: true\n---\n'
-PAGES = ('docs/glossary.md', 'docs/tools.md', 'docs/instructors.md', 'CONTRIBUTING.md', 'data/README.md')
+PAGES = ('docs/glossary.md', 'docs/tools.md', 'docs/instructors.md', 'CONTRIBUTING.md',
+         'data/README.md')
+HTML = '```{raw} html\n%s\n```'
 
 
 # Home
 
 def home(readme: str, found: list[site_map.Chapter], repository: str | None) -> str:
     "The home page: the README, with its long tables on pages of their own."
-    text = section(readme, 'Results', 'Measured by the chapters themselves, over several seeds, and asserted '
-                   'each time they run: [all results](results.md).')
-    text = section(text, 'The map', lambda body: 'Which chapter builds on which? [See the map](map.md).\n\n'
-                   + body.strip())
+    text = section(readme, 'Results', 'Measured by the chapters themselves, over several seeds, '
+                   'and asserted each time they run: [all results](results.md).')
+    pointer = 'Which chapter builds on which? [See the map](map.md).\n\n'
+    text = section(text, 'The map', lambda body: pointer + body.strip())
     if repository:
         text = text.replace('<this repository>', repository)
     first = f'nbs/{Path(found[0].file).stem}.html' if found else 'map.html'
-    buttons = ''.join(f'<a class="{kind}" href="{page}">{name}</a>' for kind, page, name in
-                      (('first', first, 'Start with the first chapter'), ('', 'map.html', 'The map'),
-                       ('', 'results.html', 'The results')))
+    buttons = (f'<a class="first" href="{first}">Start with the first chapter</a>'
+               '<a href="map.html">The map</a><a href="results.html">The results</a>')
     title = re.search(r'^# .*$', text, re.M)
     if not title:
         raise CourseError('README.md: has no title, a line that begins with "# "')
-    text = (text[:title.end()] + f'\n\n```{{raw}} html\n<p class="course-start">{buttons}</p>\n```\n'
-            + text[title.end():])
+    start = HTML % f'<p class="course-start">{buttons}</p>'
+    text = f'{text[:title.end()]}\n\n{start}\n{text[title.end():]}'
     return text.rstrip() + '\n\n'
 
 
 def section(text: str, title: str, new) -> str:
-    "A Markdown text with what stands under a `##` heading replaced; unchanged if there is no such heading."
+    "A Markdown text with what stands under a `##` heading replaced, if there is such a heading."
     change = new if callable(new) else lambda body: new
     return re.sub(rf'(^## {re.escape(title)}\n)(.*?)(?=^## |\Z)',
                   lambda m: f'{m[1]}\n{change(m[2])}\n\n', text, flags=re.S | re.M)
@@ -65,14 +66,16 @@ def map_page(found: list[site_map.Chapter], facts: dict[str, dict], readme: str)
     "The drawn map, and the same as a table for each part."
     built, needed = described(readme), site_map.direct(found)
     titles = {c.number: c for c in found}
-    lines = [WIDE + '# The map', '', 'What do I need before a chapter? Point at it, or tap it: all that it builds on lights '
-             'up. A click opens it. An arrow means that the lower chapter imports what the upper one made.', '',
-             '```{raw} html', '<div class="map-frame">', site_map.svg(found), '</div>',
-             '<p class="map-note" aria-live="polite"></p>', '```', '']
+    drawn = (f'<div class="map-frame">\n{site_map.svg(found)}\n</div>\n'
+             '<p class="map-note" aria-live="polite"></p>')
+    lines = [WIDE + '# The map', '', 'What do I need before a chapter? Point at it, or tap it: all '
+             'that it builds on lights up. A click opens it. An arrow means that the lower chapter '
+             'imports what the upper one made.', '', HTML % drawn, '']
     for i, (_, name) in enumerate(site_map.PARTS):
         rows = [c for c in found if c.part == i]
         if rows:
-            lines += [f'## {name}', '', '| chapter | what you build there | builds on | runs in | exercises |',
+            lines += [f'## {name}', '',
+                      '| chapter | what you build there | builds on | runs in | exercises |',
                       '|:--|:--|:--|--:|--:|']
         for c in rows:
             on = ', '.join(f'[{n}](nbs/{titles[n].file})' for n in needed[c.number])
@@ -84,8 +87,8 @@ def map_page(found: list[site_map.Chapter], facts: dict[str, dict], readme: str)
 
 # A chapter's card
 
-def facts(found: list[site_map.Chapter], notebooks: dict[str, Notebook], record: dict) -> dict[str, dict]:
-    "number -> time, memory, exercises and points, each as a few words; empty where nothing is on record"
+def facts(found: list[site_map.Chapter], notebooks: dict[str, Notebook], record: dict) -> dict:
+    "number -> time, memory, exercises and points, as a few words; empty where nothing is on record"
     costs = {c['notebook']: c for c in record['chapters']}
     told = {}
     for c in found:
@@ -108,7 +111,8 @@ def card(c: site_map.Chapter, needed: list[str], files: dict[str, str], about: d
     if about['exercises']:
         n = int(about['exercises'])
         parts.append(f'{results.plural(n, "exercise")}, {about["points"]} points')
-    parts.append(f'<a href="../_sources/nbs/{html.escape(c.file)}" download>download the notebook</a>')
+    copy = f'../_sources/nbs/{html.escape(c.file)}'
+    parts.append(f'<a href="{copy}" download>download the notebook</a>')
     return f'<p class="chapter-card">{" ".join(f"<span>{p}</span>" for p in parts)}</p>'
 
 
@@ -119,21 +123,29 @@ def results_page(record: dict, titles: dict[str, str]) -> str:
     claims = {}
     for c in record['claims']:
         claims.setdefault(c['notebook'], []).append(c)
-    parts = [WIDE + '# Results', 'Measured by the chapters themselves. "Asserted" is the bound that a chapter enforces '
-             'each time it runs. sd follows the ±; n is the number of runs with different seeds.']
+    parts = [WIDE + '# Results', 'Measured by the chapters themselves. "Asserted" is the bound that '
+             'a chapter enforces each time it runs. The standard deviation follows the ±; n is the '
+             'number of runs with different seeds.']
     if accuracies := results.side_by_side(record['claims']):
         parts += ['## Accuracies', accuracies]
     if record['chapters']:
-        parts += ['## What each chapter costs', 'Seconds by the clock and of the processor, and peak memory, '
-                  'for a run of the whole chapter in a process of its own.', costs(record['chapters'], titles)]
-    parts += ['## Every claim', *(results.fold(cs, titles.get(f, '')) for f, cs in claims.items())]
+        parts += ['## What each chapter costs', 'Seconds by the clock and of the processor, and '
+                  'peak memory, for a run of the whole chapter in a process of its own.',
+                  costs(record['chapters'], titles)]
+    cost = {c['notebook']: c for c in record['chapters']}
+    folds = (results.fold(cs, titles.get(f, ''), cost[f]) for f, cs in claims.items() if f in cost)
+    told = ' '.join(map(results.measured_with, record['environments']))
+    parts += ['## Every claim', *folds, told]
     return '\n\n'.join(parts) + '\n'
 
 
 def costs(chapters: list[dict], titles: dict[str, str]) -> str:
-    rows = [results.line(['chapter', 'seconds', 'processor seconds', 'peak memory (MB)', 'claims']),
-            results.line([':--', '--:', '--:', '--:', '--:'])]
+    columns = {'seconds': 'seconds', 'cpu_seconds': 'processor seconds',
+               'peak_mb': 'peak memory (MB)', 'parameters': 'parameters of its model',
+               'claims': 'claims'}
+    columns = {k: name for k, name in columns.items() if any(c.get(k) for c in chapters)}
+    rows = [results.line(['chapter', *columns.values()]),
+            results.line([':--', *['--:'] * len(columns)])]
     rows += [results.line([f'[{c["chapter"]} {titles.get(c["notebook"], "")}](nbs/{c["notebook"]})',
-                           *(results.number(c[k]) for k in ('seconds', 'cpu_seconds', 'peak_mb', 'claims'))])
-             for c in chapters]
+                           *(results.number(c.get(k)) for k in columns)]) for c in chapters]
     return '\n'.join(rows)

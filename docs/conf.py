@@ -1,11 +1,9 @@
-"""Sphinx's settings for the course's site; `make site` (coursekit/site.py) lays out the pages and calls it."""
-import sys
+"""Sphinx's settings for the course's site; `make site` (coursekit/site.py) lays out its pages."""
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from coursekit.site import branch, mathjax, repository, site_title
 
-from coursekit.site import branch, mathjax, repository, site_title  # noqa: E402
+ROOT = Path(__file__).absolute().parent.parent
 
 project = html_title = site_title(ROOT)
 copyright = author = ''
@@ -39,6 +37,7 @@ html_static_path = ['_static']
 html_favicon = '_static/icon.svg'
 html_css_files = ['course.css']
 html_js_files = ['map.js']
+html_use_index = False
 html_copy_source = True
 html_show_sourcelink = True
 html_sourcelink_suffix = ''
@@ -59,7 +58,8 @@ if address := repository(ROOT):
     html_theme_options |= {
         'repository_url': address, 'repository_branch': branch(ROOT), 'path_to_docs': '',
         'use_repository_button': True,
-        'launch_buttons': {'binderhub_url': 'https://mybinder.org', 'notebook_interface': 'jupyterlab'},
+        'launch_buttons': {'binderhub_url': 'https://mybinder.org',
+                           'notebook_interface': 'jupyterlab'},
     }
     if address.startswith('https://github.com/'):
         html_theme_options['launch_buttons']['colab_url'] = 'https://colab.research.google.com'

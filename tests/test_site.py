@@ -1,4 +1,4 @@
-"""The website: its parts as functions of notebooks and files. `make site CHECK=1` builds and looks at all."""
+"""The website: its parts, as functions of notebooks. `make site CHECK=1` builds and looks at all."""
 import importlib.util
 import json
 import re
@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 PNG = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg'
        'gg==')
 SOLUTION = {'nbgrader': {'grade': False, 'grade_id': '01-ex1', 'solution': True, 'locked': False}}
-TEST = {'nbgrader': {'grade': True, 'grade_id': '01-ex1-test', 'points': 2, 'solution': False, 'locked': True}}
+TEST = {'nbgrader': {'grade': True, 'grade_id': '01-ex1-test', 'points': 2, 'solution': False,
+                     'locked': True}}
 
 
 def md(text):
@@ -23,7 +24,8 @@ def md(text):
 
 
 def code(text, *outputs, **meta):
-    return {'cell_type': 'code', 'metadata': meta, 'source': text, 'outputs': list(outputs), 'execution_count': 1}
+    return {'cell_type': 'code', 'metadata': meta, 'source': text, 'outputs': list(outputs),
+            'execution_count': 1}
 
 
 def figure(**data):
@@ -39,23 +41,27 @@ def notebook(*cells, name='01_loops.ipynb'):
 # Words for figures
 
 def test_a_figure_is_described_by_the_sentence_before_or_after_it():
-    nb = notebook(md('# T\n\nIntro. The figure shows `x` in $\\sqrt{n}$ **steps**. More of it.'), code('plot()', figure()),
-                  code('again()', figure()), md('The figure shows the second.\n\nText.'), md('## Next'),
-                  code('x = 1'), md('The figure shows the third one.'), code('x'), code('third()', figure()))
-    assert site_notebooks.alt_texts(nb) == {2: 'The figure shows x in √(n) steps.', 3: 'The figure shows the second.',
-                                            9: 'The figure shows the third one.'}
+    nb = notebook(md('# T\n\nIntro. The figure shows `x` in $\\sqrt{n}$ **steps**. More of it.'),
+                  code('plot()', figure()), code('again()', figure()),
+                  md('The figure shows the second.\n\nText.'), md('## Next'), code('x = 1'),
+                  md('The figure shows the third one.'), code('x'), code('third()', figure()))
+    assert site_notebooks.alt_texts(nb) == {
+        2: 'The figure shows x in √(n) steps.', 3: 'The figure shows the second.',
+        9: 'The figure shows the third one.'}
 
 
 def test_what_stands_between_two_figures_belongs_to_the_next_unless_it_says_otherwise():
     first, second = code('a', figure()), code('b', figure())
     between = 'The figure shows B.', 'The figure above shows A.', 'Then the next figure shows B.'
-    given = [site_notebooks.alt_texts(notebook(md('# T\n\nNo word.'), first, md(s), second)) for s in between]
+    given = [site_notebooks.alt_texts(notebook(md('# T\n\nNo word.'), first, md(s), second))
+             for s in between]
     assert given[0][4] == between[0] and given[1][2] == between[1] and given[2][4] == between[2]
 
 
 def test_a_figure_without_a_sentence_is_described_by_its_axes_or_the_prose():
     axes = code("ax.set(xlabel='step', ylabel='loss')\nax.set_title('A run')", figure())
-    nb = notebook(md('# T\n\n## A part\n\nWords. Here is a histogram of it. Enough.'), axes, code('hist(x)', figure()))
+    nb = notebook(md('# T\n\n## A part\n\nWords. Here is a histogram of it. Enough.'), axes,
+                  code('hist(x)', figure()))
     assert site_notebooks.alt_texts(nb) == {
         2: 'A run: loss against step',
         3: 'Figure under the heading “A part”. Here is a histogram of it.'}
@@ -95,24 +101,25 @@ def test_a_second_title_becomes_a_heading():
 
 
 def test_mentions_of_chapters_become_links_in_prose_alone():
-    text = ('See chapter 02, Chapter 03a and chapter 01.\n\n# In chapter 02\n\n`chapter 02` [chapter 02](x.md) '
-            '$chapter 02$\n\n```\nchapter 02\n```')
+    text = ('See chapter 02, Chapter 03a and chapter 01.\n\n# In chapter 02\n\n`chapter 02` '
+            '[chapter 02](x.md) $chapter 02$\n\n```\nchapter 02\n```')
     given = site_notebooks.linked(text, {'02': '02_b.ipynb', '03a': '03a_c.ipynb'})
-    assert given == text.replace('See chapter 02, Chapter 03a', 'See [chapter 02](02_b.ipynb), [Chapter 03a](03a_c.ipynb)')
+    assert given == text.replace('See chapter 02, Chapter 03a',
+                                 'See [chapter 02](02_b.ipynb), [Chapter 03a](03a_c.ipynb)')
 
 
 def test_figures_carry_their_words():
     svg = '<svg width="1"><rect/></svg>'
-    nb = notebook(md('# T\n\nThe figure shows "a" & b.'), code('a', figure()), md('The figure shows c.'),
-                  code('b', figure(**{'text/html': svg})))
+    nb = notebook(md('# T\n\nThe figure shows "a" & b.'), code('a', figure()),
+                  md('The figure shows c.'), code('b', figure(**{'text/html': svg})))
     cells = page(nb)
     assert cells[1]['metadata']['mystnb'] == {'image': {'alt': 'The figure shows "a" & b.'}}
     assert cells[3]['outputs'][0]['data']['text/html'] == svg.replace(
         '<svg', '<svg role="img" aria-label="The figure shows c."')
 
 
-EXERCISE = (md('# T'), code('def f():\n    ### BEGIN SOLUTION\n    return 42\n    ### END SOLUTION', **SOLUTION),
-            code('assert f() == 42', **TEST))
+SOLVED = 'def f():\n    ### BEGIN SOLUTION\n    return 42\n    ### END SOLUTION'
+EXERCISE = md('# T'), code(SOLVED, **SOLUTION), code('assert f() == 42', **TEST)
 
 
 def test_a_solution_is_folded_below_its_stub():
@@ -139,13 +146,15 @@ def test_what_programs_read_and_the_installing_cell_stay_out_of_the_page():
     claim = {'output_type': 'display_data', 'metadata': {},
              'data': {'application/vnd.course.claim+json': {}, 'text/plain': 'a claim'}}
     cells = page(notebook(md('# T'), {**code('x'), 'id': site_colab.ID}, code('y', claim)))
-    assert [c['source'] for c in cells[1:]] == ['y'] and cells[1]['outputs'][0]['data'] == {'text/plain': 'a claim'}
+    assert [c['source'] for c in cells[1:]] == ['y']
+    assert cells[1]['outputs'][0]['data'] == {'text/plain': 'a claim'}
 
 
 # The map
 
 def test_the_map_shows_what_is_needed_and_leaves_out_what_follows():
-    chapters = [site_map.Chapter('00', 'A', '00_a.ipynb'), site_map.Chapter('01', 'B', '01_b.ipynb', ['00']),
+    chapters = [site_map.Chapter('00', 'A', '00_a.ipynb'),
+                site_map.Chapter('01', 'B', '01_b.ipynb', ['00']),
                 site_map.Chapter('03', 'C', '03_c.ipynb', ['00', '01']),
                 site_map.Chapter('04', 'D & <E>', '04_d.ipynb', ['00', '01', '03'])]
     assert site_map.direct(chapters) == {'00': [], '01': ['00'], '03': ['01'], '04': ['03']}
@@ -181,7 +190,8 @@ def test_the_course_map_has_every_chapter_no_box_on_another_and_names_that_fit()
 
 # Pages
 
-README = ('# The course\n\nHello.\n\n## The map\n\n| chapter | builds |\n|--|--|\n| [01 Loops](nbs/01_loops.ipynb) | a loop |\n\n'
+README = ('# The course\n\nHello.\n\n## The map\n\n| chapter | builds |\n|--|--|\n'
+          '| [01 Loops](nbs/01_loops.ipynb) | a loop |\n\n'
           '## Results\n\nlong table\n\n## Glossary\n\ngit clone <this repository>\n')
 
 
@@ -199,7 +209,8 @@ def test_home_is_the_readme_with_its_long_table_elsewhere():
 def test_navigation_lists_chapters_by_part_and_only_pages_that_exist():
     found = [site_map.Chapter('01', 'A', '01_a.ipynb'), site_map.Chapter('03', 'B', '03_b.ipynb')]
     text = site_pages.toctrees(found, {'docs/tools.md': ''})
-    assert text.index('Foundations') < text.index('nbs/01_a') < text.index('Training') < text.index('nbs/03_b')
+    places = [text.index(w) for w in ('Foundations', 'nbs/01_a', 'Training', 'nbs/03_b')]
+    assert places == sorted(places)
     assert 'docs/tools\n' in text and 'instructors' not in text and 'Vision' not in text
 
 
@@ -208,7 +219,8 @@ def test_pages_of_the_course_hold_map_costs_claims_and_glossary():
     record = results.read(ROOT)
     assert len([p for p in pages if p.startswith('nbs/')]) == len(course_notebooks(ROOT))
     for c in record['chapters']:
-        assert f'(nbs/{c["notebook"]})' in pages['results.md'] and f'(nbs/{c["notebook"]})' in pages['map.md']
+        for page in ('results.md', 'map.md'):
+            assert f'(nbs/{c["notebook"]})' in pages[page]
     assert all(results.line([c['name']])[2:-2] in pages['results.md'] for c in record['claims'])
     assert 'docs/glossary.md' in pages and pages['docs/ladder.png'][:4] == b'\x89PNG'
 
@@ -220,20 +232,25 @@ def terms(path, section):
 
 
 def test_the_glossary_has_every_short_name():
-    listed = terms('docs/glossary.md', 'Names in the code') | terms('docs/glossary.md', 'Words of the course')
+    listed = set().union(*(terms('docs/glossary.md', part)
+                           for part in ('Names in the code', 'Words of the course')))
     for path, section in (('CONTRIBUTING.md', 'Names'), ('README.md', 'Glossary')):
-        assert not (missing := terms(path, section) - listed), f'{missing} of {path} is not in docs/glossary.md'
+        missing = terms(path, section) - listed
+        assert not missing, f'{missing} of {path} is not in docs/glossary.md'
 
 
 # The reference
 
 def test_the_reference_shows_signatures_and_docstrings():
-    source = ('def f(a: int, b=1, *, act=lambda x: x):\n    "Adds `a` to *b*.\\n\\n    a: one\\n      two\\n    "\n'
+    source = ('def f(a: int, b=1, *, act=lambda x: x):\n'
+              '    "Adds `a` to *b*.\\n\\n    a: one\\n      two\\n    "\n'
               'class C:\n    "A class."\n    def __init__(self, n=2): pass\n'
               '    def go(self, x):\n        "Goes."\n    def _own(self):\n        "No."\nLIMIT = 3\n')
-    text = site_api.page('nb_01', {'title': 'T', 'notebook': '01_t.ipynb', 'names': ['f', 'C', 'LIMIT']}, source)
-    for part in ('{py:function} f(a, b=1, *, act=...)', 'Adds `a` to \\*b\\*.', '```text\na: one\n  two\n```',
-                 '{py:class} C(n=2)', '{py:method} go(x)', '{py:data} LIMIT', '`3`', '(../nbs/01_t.ipynb)'):
+    entry = {'title': 'T', 'notebook': '01_t.ipynb', 'names': ['f', 'C', 'LIMIT']}
+    text = site_api.page('nb_01', entry, source)
+    for part in ('{py:function} f(a, b=1, *, act=...)', 'Adds `a` to \\*b\\*.',
+                 '```text\na: one\n  two\n```', '{py:class} C(n=2)', '{py:method} go(x)',
+                 '{py:data} LIMIT', '`3`', '(../nbs/01_t.ipynb)'):
         assert part in text, f'{part} is not in\n{text}'
     assert '_own' not in text
 
@@ -252,13 +269,14 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     (tmp_path / 'index.html').write_text(
         '<a id="here" href="sub/p.html#there">a</a><a href="#here">b</a><a href="https://x.example/">c</a>'
         '<a href="gone.html">d</a><a href="sub/p.html#lost">e</a><a href="../out.html">f</a>'
-        '<img src="https://x.example/i.png" alt="g"><img src="i.png"><script src="https://x.example/s.js"></script>')
+        '<img src="https://x.example/i.png" alt="g"><img src="i.png">'
+        '<script src="https://x.example/s.js"></script>')
     (tmp_path / 'sub' / 'p.html').write_text('<h1 id="there">x</h1><a href="../">up</a>')
     (tmp_path / 'i.png').write_bytes(b'')
     wrong = '\n'.join(site_links.broken(tmp_path))
     assert len(wrong.splitlines()) == 6
-    for part in ('gone.html', '#lost', '../out.html', 'loads https://x.example/i.png', 'loads https://x.example/s.js',
-                 'i.png has no words'):
+    for part in ('gone.html', '#lost', '../out.html', 'loads https://x.example/i.png',
+                 'loads https://x.example/s.js', 'i.png has no words'):
         assert part in wrong
 
 
@@ -302,7 +320,8 @@ def test_the_installing_cell_goes_before_the_first_code_once(course, monkeypatch
     site_colab.main()
     cells = load(path).cells
     assert [c.id for c in cells] == ['c1', site_colab.ID, 'c2'] and not site_colab.outdated(course)
-    assert 'https://host.example/o/n foundations' in cells[1].source and 'install -q torch fire\n' in cells[1].source
+    assert 'https://host.example/o/n foundations' in cells[1].source
+    assert 'install -q torch fire\n' in cells[1].source
     written = path.read_bytes()
     site_colab.main()
     assert path.read_bytes() == written
@@ -328,7 +347,8 @@ def test_an_address_that_would_run_something_is_refused(course):
 
 
 def test_every_chapter_installs_the_course_once_its_address_is_known():
-    assert not (old := site_colab.outdated(ROOT)), f'{[p.name for p in old]}: run `python -m coursekit.site_colab`'
+    old = [p.name for p in site_colab.outdated(ROOT)]
+    assert not old, f'{old}: run `python -m coursekit.site_colab`'
 
 
 # All of it, small
@@ -356,7 +376,10 @@ def test_a_site_without_its_packages_says_what_to_do(small, monkeypatch):
         site.build(small)
 
 
-@pytest.mark.skipif(not SPHINX, reason='Sphinx and its theme are not installed here')
+needs_sphinx = pytest.mark.skipif(not SPHINX, reason='Sphinx and its theme are not installed here')
+
+
+@needs_sphinx
 def test_a_small_course_becomes_a_site(small):
     out = site.build(small)
     text = (out / 'nbs' / '01_loops.html').read_text()
@@ -364,9 +387,20 @@ def test_a_small_course_becomes_a_site(small):
     assert 'Show the solution' in text and 'mathjax/tex-chtml.js' in text and not site_links.broken(out)
     assert (out / '_sources/nbs/01_loops.ipynb').read_bytes() == (small / 'nbs/01_loops.ipynb').read_bytes()
     assert 'broadcast' in (out / 'searchindex.js').read_text()
+    assert 'mybinder' not in text and 'colab' not in text.lower()
 
 
-@pytest.mark.skipif(not SPHINX, reason='Sphinx and its theme are not installed here')
+@needs_sphinx
+def test_with_an_address_there_are_buttons_for_colab_and_binder(small):
+    (small / 'pyproject.toml').write_text(
+        '[project.urls]\nRepository = "https://github.com/owner/name"\n')
+    text = (site.build(small) / 'nbs' / '01_loops.html').read_text()
+    at = f'owner/name/blob/{site.branch(small)}/nbs/01_loops.ipynb'
+    assert f'https://colab.research.google.com/github/{at}' in text
+    assert 'https://mybinder.org/v2/gh/owner/name/' in text
+
+
+@needs_sphinx
 def test_a_warning_fails_the_site_names_the_page_and_leaves_the_old_site(small):
     (small / 'site').mkdir()
     (small / 'site' / 'old.html').write_text('old')

@@ -59,6 +59,7 @@ document.addEventListener('DOMContentLoaded', () => {
   const fromAddress = () => {
     chosen = byNumber[decodeURIComponent(location.hash.slice(1))] || null;
     show(chosen);
+    if (chosen) chosen.scrollIntoView({ block: 'center' });
   };
   window.addEventListener('hashchange', fromAddress);
   fromAddress();
