@@ -309,6 +309,8 @@ class LocalPool:
         folder = Path(tempfile.mkdtemp(prefix='ck')).resolve()
         try:
             for name, content in self.files.contents(job).items():
+                if name in self.files.runner:  # it is here already
+                    continue
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)

@@ -27,7 +27,8 @@ try:
     _limits()
 except ImportError:
     pass
-del _limits'''
+del _limits
+get_ipython().InteractiveTB.set_mode('Minimal')  # nobody reads the tracebacks, which cost time'''
 
 # Runs before an answer: keeps what the answer must not change. What it returns puts that back.
 BEFORE = '''def _before(space):
