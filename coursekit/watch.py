@@ -17,8 +17,8 @@ from pathlib import Path
 
 from . import runner
 from .cache import versions
-from .command import (Outcome, cpu_seconds, exit_status, grade, in_fresh_loop, keep_record, story,
-                      tick, went_wrong, write_files)
+from .command import (Change, Outcome, cpu_seconds, exit_status, grade, in_fresh_loop, story, tick,
+                      went_wrong, write_files)
 from .discovery import root_of
 from .engine_fork import PARENT_DIED
 from .export import export
@@ -211,15 +211,16 @@ class Watcher:
         "The end of a run: notes, exercises, reports, and what it came to."
         if self.options.exercises:
             grade(plan, outcome.results)
-        outcome.exit_status = exit_status(plan, outcome.results)
+        change = Change(plan, outcome.results) if plan.is_course else None
+        outcome.exit_status = 1 if change and change.drifted else exit_status(plan, outcome.results)
         for r in outcome.results:
             for note in r.notes:
                 self.say(f'note: {r.notebook}: {note}')
         for line in exercise_table([r for r in outcome.results if r.outcome != SKIPPED]):
             self.say(line)
-        if plan.is_course:
-            keep_record(plan, outcome.results, self.say)
-        write_files(plan, outcome, self.say)
+        if change:
+            change.tell(self.say)
+        write_files(plan, outcome, change, self.say)
         if all(r.outcome == SKIPPED for r in outcome.results):
             self.say('everything is up to date')
         else:

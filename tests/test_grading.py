@@ -199,7 +199,7 @@ def hostile(neighbour):
         'leaves': 'exit()',
         'orphans': sleeper,
         'parent': 'import os, signal\nos.kill(os.getppid(), signal.SIGKILL)',
-        'greedy': 'piece = b"x" * 1_000_000_000\nimport time\ntime.sleep(60)',
+        'greedy': 'piece = b"x" * 400_000_000\nimport time\ntime.sleep(60)',
         'talks': 'for i in range(50): print("x" * 1_000_000)',
         'file': 'with open("big", "wb") as f:\n    f.truncate(2_000_000_000)',
         'vandal': 'import shutil\nshutil.rmtree("../exp"); shutil.rmtree("../nbs", True)',
@@ -238,7 +238,7 @@ def misbehaving(tmp_path_factory):
     room.hand_in('reads', after('import glob\nassert glob.glob("../nbs/*.ipynb") == '
                                 '["../nbs/01_sizes.ipynb"] and "return 2 " "* x" not in '
                                 'open("../nbs/01_sizes.ipynb").read()'))
-    grades = room.grade(cell_timeout=3, mem_limit=.6)
+    grades = room.grade(cell_timeout=3, mem_limit=.3)
     return grades, victim, room
 
 
