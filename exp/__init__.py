@@ -65,6 +65,9 @@ nb_10    Augmentation: more pictures from the ones you have
 nb_10b   Mixup, CutMix and label smoothing
          mix_images, unreduced, mixed_loss, MixUp, cut_box, paste_box, CutMix, LabelSmoothing,
          calibration_bins, ece, reliability_diagram
+nb_10c   Mixed precision: fp16, bf16, fp8
+         float_layout, float_bits, decode_bits, draw_bits, LossScaler, unscale_, MixedPrecision,
+         saved_bytes
 nb_11    Train Imagenette: residual networks and a recipe
          ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner,
          IMAGENETTE, imagenette_path, imagenette_dls
@@ -75,7 +78,7 @@ nb_11a   Transfer learning
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:1159d9dc3f0d2371 head:caa00c31
+# notebook2script 1 sha256:e22fef0b26081be8 head:313df8b3
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -215,6 +218,12 @@ CHAPTERS = {
         'notebook': '10b_mixup_label_smoothing.ipynb',
         'names': ['mix_images', 'unreduced', 'mixed_loss', 'MixUp', 'cut_box', 'paste_box',
                   'CutMix', 'LabelSmoothing', 'calibration_bins', 'ece', 'reliability_diagram'],
+    },
+    'nb_10c': {
+        'title': 'Mixed precision: fp16, bf16, fp8',
+        'notebook': '10c_fp16.ipynb',
+        'names': ['float_layout', 'float_bits', 'decode_bits', 'draw_bits', 'LossScaler',
+                  'unscale_', 'MixedPrecision', 'saved_bytes'],
     },
     'nb_11': {
         'title': 'Train Imagenette: residual networks and a recipe',
