@@ -2,6 +2,7 @@
 PYTHON ?= python3
 UV     := uv==0.13.9
 JOBS   ?= 2
+DIR    ?= nbs
 BIN    := .venv/bin
 STAMP  := .venv/.ready
 
@@ -17,7 +18,7 @@ help:
 	@echo "make student the course without the solutions, in student/"
 	@echo "make site    the course as a website, in site/; make site CHECK=1 also looks at it in a browser"
 	@echo "make chapter NUMBER=12 TITLE=\"Text\"  a new chapter from a template that runs"
-	@echo "make lab     JupyterLab on the notebooks (LAB_ARGS= for its options)"
+	@echo "make lab     JupyterLab on the notebooks; DIR=student on your copies; CHECK=1 tries it in a browser"
 	@echo "make bench   the benchmarks; each prints ratios"
 	@echo "make readme  README.md's results table and picture and the instructors' table anew, from results.json and the notebooks"
 	@echo "make lock    requirements.txt anew from pyproject.toml"
@@ -63,7 +64,7 @@ chapter: $(STAMP)
 
 # Students may fetch the real data: the network is not switched off here.
 lab: $(STAMP)
-	cd nbs && COURSE_OFFLINE= JUPYTER_PREFER_ENV_PATH=1 ../$(BIN)/jupyter lab $(LAB_ARGS)
+	$(if $(CHECK),$(BIN)/python -m coursekit.lab,cd $(DIR) && COURSE_OFFLINE= JUPYTER_PREFER_ENV_PATH=1 $(CURDIR)/$(BIN)/jupyter lab $(LAB_ARGS))
 
 bench: $(STAMP)
 	@for b in $(filter-out bench/corpus.py,$(wildcard bench/*.py)); do echo "== $$b"; $(BIN)/python $$b || exit 1; done

@@ -2,8 +2,8 @@
 
 An exercise is two code cells, one after the other, marked as nbgrader marks them: a solution cell,
 whose answer stands between `### BEGIN SOLUTION` and `### END SOLUTION`, and a test cell that is worth
-points. `python -m coursekit.exercises [FOLDER]` writes the student edition: the same notebooks with
-every solution cut out.
+points. `python -m coursekit.exercises [FOLDER] [--force]` writes the student edition: the same notebooks
+with every solution cut out. A notebook that somebody has worked in is kept, unless --force is given.
 """
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cache import digest
 from .judge import MAY_RAISE
 from .notebook import Cell, CourseError, Notebook, course_notebooks, find_root, load, parse
-from .outputs import write_atomic
+from .outputs import text_of, write_atomic
 from .records import PASSED, Result
 
 BEGIN, END = '### BEGIN SOLUTION', '### END SOLUTION'
+STAMP = 'edition'  # in metadata.course of a copy: what its cells said when it was written
 STUB = '# YOUR CODE HERE', 'raise NotImplementedError()'  # nbgrader's own
 
 
@@ -200,32 +202,55 @@ def student_copy(notebook: Notebook) -> dict:
                                               'outputs': [], 'execution_count': None}
     raw['cells'] = [c for c in raw['cells']
                     if not (c['cell_type'] == 'code' and 'import notebook2script' in ''.join(c['source']))]
+    raw['metadata'].setdefault('course', {})[STAMP] = contents(raw)
     return raw
 
 
-def write_edition(root, out) -> list[Path]:
-    """Write the student edition of a course's notebooks into a folder -> the files.
+def contents(raw: dict) -> str:
+    "A hash of what the cells of a notebook say, their outputs apart."
+    return digest(json.dumps([(c['cell_type'], text_of(c['source'])) for c in raw['cells']]))
+
+
+def worked_in(path: Path) -> bool:
+    "Is there a notebook that is not as we wrote it? What cannot be read counts as somebody's work."
+    if not path.exists():
+        return False
+    try:
+        raw = json.loads(path.read_text(encoding='utf-8'))
+        return raw['metadata']['course'][STAMP] != contents(raw)
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def write_edition(root, out, force=False) -> tuple[list[Path], list[Path]]:
+    """Write the student edition of a course's notebooks into a folder. -> files written, files kept
 
     All are made before the first is written, so that a faulty exercise leaves the folder as it was.
-    Raises CourseError for a folder that is the course's own `nbs/`.
+    A file that is not as it was written, as somebody worked in it, is kept unless `force`. Raises
+    CourseError for a folder that is the course's own `nbs/`.
     """
     out = Path(out)
     if out.resolve() == (Path(root) / 'nbs').resolve():
         raise CourseError(f'{out}: holds the solutions; name another folder for the student edition')
     copies = {out / p.name: student_copy(load(p)) for p in course_notebooks(root)}
     out.mkdir(parents=True, exist_ok=True)
-    for path, raw in copies.items():
-        write_atomic(path, json.dumps(raw, indent=1, ensure_ascii=False) + '\n')
-    return list(copies)
+    kept = [] if force else [path for path in copies if worked_in(path)]
+    written = [path for path in copies if path not in kept]
+    for path in written:
+        write_atomic(path, json.dumps(copies[path], indent=1, ensure_ascii=False) + '\n')
+    return written, kept
 
 
 def main():
     try:
         root = find_root()
-        out = Path(sys.argv[1]) if len(sys.argv) > 1 else root / 'student'
-        files = write_edition(root, out)
+        named = [arg for arg in sys.argv[1:] if arg != '--force']
+        out = Path(named[0]) if named else root / 'student'
+        written, kept = write_edition(root, out, force='--force' in sys.argv)
         n = sum(len(exercises(load(p))) for p in course_notebooks(root))
-        print(f'{out}: {len(files)} notebooks with {n} exercises')
+        print(f'{out}: {len(written) + len(kept)} notebooks with {n} exercises')
+        for path in kept:
+            print(f'kept: {path} (somebody has worked in it; --force replaces it)')
     except (CourseError, OSError) as e:
         sys.exit(f'error: {e}')
 

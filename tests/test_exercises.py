@@ -152,7 +152,7 @@ def test_student_copy_holds_no_solution(tmp_path):
     raw = student_copy(load(path))
     assert [''.join(c['source']) for c in raw['cells']] == ['print(6)', STUBBED, TEST]
     assert [c['outputs'] for c in raw['cells']] == [shown, [], []]
-    files = write_edition(tmp_path, tmp_path / 'student')
+    files, kept = write_edition(tmp_path, tmp_path / 'student')
     assert json.loads(files[0].read_text()) == raw
     with pytest.raises(CourseError, match='holds the solutions'):
         write_edition(tmp_path, tmp_path / 'nbs')
@@ -170,6 +170,28 @@ def test_faulty_exercise_leaves_the_edition_as_it_was(tmp_path):
     with pytest.raises(CourseError):
         write_edition(tmp_path, tmp_path / 'student')
     assert not (tmp_path / 'student').exists()
+
+
+def test_what_a_student_wrote_is_kept(tmp_path):
+    "A new edition replaces copies that were only run, and keeps those that were worked in."
+    course = Course(tmp_path)
+    for name in ('01_x', '02_y', '03_z'):
+        course.add(name, solution(), test_cell())
+    out = tmp_path / 'student'
+    assert [len(files) for files in write_edition(tmp_path, out)] == [3, 0]
+    run, solved, broken = (out / f'{n}.ipynb' for n in ('01_x', '02_y', '03_z'))
+    raw = json.loads(run.read_text())
+    raw['cells'][-1]['execution_count'], raw['metadata']['kernelspec'] = 7, {'name': 'python3'}
+    run.write_text(json.dumps(raw))
+    raw = json.loads(solved.read_text())
+    raw['cells'].append({'cell_type': 'markdown', 'id': 'mine', 'metadata': {}, 'source': 'my notes'})
+    solved.write_text(json.dumps(raw))
+    broken.write_text('half a no')
+    before = solved.read_bytes()
+    written, kept = write_edition(tmp_path, out)
+    assert written == [run] and kept == [solved, broken] and solved.read_bytes() == before
+    assert json.loads(run.read_text())['cells'][-1]['execution_count'] is None
+    assert write_edition(tmp_path, out, force=True)[1] == [] and 'my notes' not in solved.read_text()
 
 
 @pytest.mark.parametrize('engine', ['fork', 'kernel'])
