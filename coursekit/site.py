@@ -142,10 +142,11 @@ def build(root, solutions=True, out=None) -> Path:
         raise CourseError(f'the site needs {", ".join(missing)}: run `make setup`, '
                           "or `pip install -e '.[site]'`")
     work, out = root / '.course' / 'site', Path(out or root / 'site')
-    if lay_out(sources(root, solutions), work / 'source'):
+    pages, html = sources(root, solutions), work / 'html'
+    if lay_out(pages, work / 'source'):
         forget(work)
     run_sphinx(root, work)
-    html = work / 'html'
+    prune(html, pages)
     add_files(root, html, solutions)
     if wrong := site_links.broken(html):
         shown = '\n  '.join(wrong[:20])
@@ -177,6 +178,24 @@ def run_sphinx(root: Path, work: Path) -> None:
         told = '\n'.join(dict.fromkeys(told))
         raise CourseError('Sphinx is not content; the pages it speaks of are in '
                           f'{work / "source"}\n{told}')
+
+
+def prune(html: Path, pages) -> None:
+    "Remove what earlier builds left: pages that are no more, figures that no page shows."
+    kept = {'search.html', *(str(Path(p).with_suffix('.html')) for p in pages)}
+    text = []
+    for path in html.rglob('*.html'):
+        name = path.relative_to(html)
+        if name.parts[0] == '_static':
+            continue
+        if name.as_posix() in kept:
+            text.append(path.read_text(encoding='utf-8'))
+        else:
+            path.unlink()
+    text = '\n'.join(text)
+    for path in (html / '_images').glob('*'):
+        if path.name not in text:
+            path.unlink()
 
 
 def add_files(root: Path, html: Path, solutions: bool) -> None:

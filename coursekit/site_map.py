@@ -12,7 +12,8 @@ from pathlib import Path
 from .graph import Graph
 from .notebook import course_notebooks, load
 
-WIDTH, HEIGHT, GAP, ROW, BEND, MARGIN = 122, 50, 12, 88, 6, 8
+WIDTH, HEIGHT, GAP, ROW, BEND, MARGIN = 124, 50, 12, 88, 6, 8
+LINE = 19
 PARTS = [(0, 'Foundations'), (3, 'Training'), (6, 'Convolutions to a complete Learner'),
          (10, 'Vision training')]
 
@@ -214,7 +215,7 @@ def arrow(m, n, x, top) -> str:
 
 def box(c: Chapter, x: float, y: float, folder: str) -> str:
     left, page = x - WIDTH / 2, folder + c.file.removesuffix('.ipynb') + '.html'
-    lines = textwrap.wrap(short(c.title), 20)[:2]
+    lines = textwrap.wrap(short(c.title), LINE)[:2]
     titles = ''.join(f'<tspan x="{x:.1f}" dy="12">{html.escape(t)}</tspan>' for t in lines)
     name = html.escape(f'{c.number} {c.title}')
     return (f'<a class="chapter part-{c.part}" href="{page}" id="{c.number}" '
@@ -228,7 +229,7 @@ def box(c: Chapter, x: float, y: float, folder: str) -> str:
 def short(title: str) -> str:
     "A title that fits two short lines: what follows a colon goes, and a comma if it must."
     head = title.split(':')[0]
-    if len(textwrap.wrap(head, 20)) > 2:
+    if len(textwrap.wrap(head, LINE)) > 2:
         head = head.split(', ')[0]
-    lines = textwrap.wrap(head, 20)
-    return head if len(lines) <= 2 else ' '.join([lines[0], lines[1][:17] + '…'])
+    lines = textwrap.wrap(head, LINE)
+    return head if len(lines) <= 2 else ' '.join([lines[0], lines[1][:LINE - 3] + '…'])

@@ -10,7 +10,7 @@ from .exercises import exercises
 from .notebook import CourseError, Notebook
 
 WIDE = '---\nhtml_theme.sidebar_secondary.remove: true\n---\n'
-PAGES = ('docs/glossary.md', 'docs/tools.md', 'docs/instructors.md', 'CONTRIBUTING.md',
+PAGES = ('docs/glossary.md', 'docs/tools.md', 'docs/instructors.md', 'docs/site.md', 'CONTRIBUTING.md',
          'data/README.md')
 HTML = '```{raw} html\n%s\n```'
 

@@ -184,8 +184,8 @@ def test_the_course_map_has_every_chapter_no_box_on_another_and_names_that_fit()
     for x, y in boxes:
         rows.setdefault(y, []).append(float(x))
     assert all(b - a > site_map.WIDTH for xs in rows.values() for a, b in zip(sorted(xs), sorted(xs)[1:]))
-    for lines in (textwrap.wrap(site_map.short(c.title), 20) for c in found):
-        assert len(lines) <= 2 and all(len(line) <= 21 for line in lines), lines
+    for lines in (textwrap.wrap(site_map.short(c.title), site_map.LINE) for c in found):
+        assert len(lines) <= 2 and all(len(line) <= site_map.LINE for line in lines), lines
 
 
 # Pages
@@ -388,6 +388,17 @@ def test_a_small_course_becomes_a_site(small):
     assert (out / '_sources/nbs/01_loops.ipynb').read_bytes() == (small / 'nbs/01_loops.ipynb').read_bytes()
     assert 'broadcast' in (out / 'searchindex.js').read_text()
     assert 'mybinder' not in text and 'colab' not in text.lower()
+
+
+@needs_sphinx
+def test_what_is_no_more_leaves_the_site(small):
+    site.build(small)
+    (small / 'nbs' / '02_lists.ipynb').unlink()
+    first = json.loads((small / 'nbs' / '01_loops.ipynb').read_text())
+    first['cells'] = first['cells'][:-1]
+    (small / 'nbs' / '01_loops.ipynb').write_text(json.dumps(first))
+    out = site.build(small)
+    assert not (out / 'nbs' / '02_lists.html').exists() and not list((out / '_images').glob('*'))
 
 
 @needs_sphinx

@@ -62,5 +62,6 @@ document.addEventListener('DOMContentLoaded', () => {
     if (chosen) chosen.scrollIntoView({ block: 'center' });
   };
   window.addEventListener('hashchange', fromAddress);
+  window.addEventListener('load', fromAddress);  // after the browser's own jump
   fromAddress();
 });
