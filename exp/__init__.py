@@ -35,9 +35,9 @@ nb_05a   Foundations: Python and statistics
 nb_05b   Stopping, saving, resuming
          Best, EarlyStopping, save_atomically, SaveBest, NanGuard, Checkpoint
 nb_06    Convolutions, devices, hooks, initialisation
-         conv_size, im2col, col2im, conv2d, CONV_C, c_conv2d, to_image, BatchTransform, best_device,
-         to_device, DeviceCallback, conv_block, simple_cnn, Hook, Hooks, ActivationStats, init_cnn,
-         GeneralReLU
+         conv_size, applied, im2col, col2im, conv2d, CONV_C, c_conv2d, to_image, BatchTransform,
+         best_device, to_device, DeviceCallback, conv_block, simple_cnn, Hook, Hooks,
+         ActivationStats, init_cnn, GeneralReLU
 nb_07    Batch normalisation and its relatives
          BatchNorm, LayerNorm, RMSNorm, InstanceNorm, GroupNorm, RunningBatchNorm
 nb_07a   LSUV: initialising by measuring
@@ -78,7 +78,7 @@ nb_11a   Transfer learning
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:e22fef0b26081be8 head:313df8b3
+# notebook2script 1 sha256:6f9518f326b05a19 head:6fc6825e
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -159,9 +159,10 @@ CHAPTERS = {
     'nb_06': {
         'title': 'Convolutions, devices, hooks, initialisation',
         'notebook': '06_cuda_cnn_hooks_init.ipynb',
-        'names': ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
-                  'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
-                  'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU'],
+        'names': ['conv_size', 'applied', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d',
+                  'to_image', 'BatchTransform', 'best_device', 'to_device', 'DeviceCallback',
+                  'conv_block', 'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn',
+                  'GeneralReLU'],
     },
     'nb_07': {
         'title': 'Batch normalisation and its relatives',

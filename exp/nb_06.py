@@ -3,8 +3,8 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:f11fbbe8436e59fd head:f011e3d3
-__all__ = ['conv_size', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
+# notebook2script 1 sha256:c361c3c777a5934c head:f011e3d3
+__all__ = ['conv_size', 'applied', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
 
@@ -81,7 +81,18 @@ def _windows(x, ks, stride, dilation, size):
     return x.as_strided((*x.shape[:2], *ks, *size), strides, x.storage_offset())
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 36 #d05542b0
+# %% 06_cuda_cnn_hooks_init.ipynb cell 36 #40d1a3cc
+def applied(function):
+    """Decorator for a `torch.autograd.Function`: the name then stands for what applies it.
+
+    Such a class and its backward class point at each other, a circle in which `%autoreload` would
+    lose its way; what applies it does not.
+    """
+    return function.apply
+
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 39 #d05542b0
+@applied
 class _Lay(Function):
     "im2col, whose gradient is `_Gather`."
     @staticmethod
@@ -94,10 +105,11 @@ class _Lay(Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return _Gather.apply(grad, ctx.shape, *ctx.geometry), *[None] * 5
+        return _Gather(grad, ctx.shape, *ctx.geometry), *[None] * 5
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 38 #2ec1b8b7
+# %% 06_cuda_cnn_hooks_init.ipynb cell 41 #2ec1b8b7
+@applied
 class _Gather(Function):
     "col2im, whose gradient is `_Lay`."
     @staticmethod
@@ -112,17 +124,17 @@ class _Gather(Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return _Lay.apply(grad, *ctx.geometry), *[None] * 6
+        return _Lay(grad, *ctx.geometry), *[None] * 6
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 40 #d4fb42df
+# %% 06_cuda_cnn_hooks_init.ipynb cell 43 #d4fb42df
 def im2col(x, ks, stride=1, padding=0, dilation=1):
     """Copy each window of a batch of pictures: (bs, c, h, w) -> (bs, c, kh, kw, oh, ow)
 
     ks: (kh, kw) or one number for both · stride, padding, dilation: as in `conv2d`. Can be
     differentiated any number of times. Raises ValueError where no window fits.
     """
-    return _Lay.apply(x, *_geometry(x, ks, stride, padding, dilation))
+    return _Lay(x, *_geometry(x, ks, stride, padding, dilation))
 
 
 def col2im(cols, shape, stride=1, padding=0, dilation=1):
@@ -138,10 +150,10 @@ def col2im(cols, shape, stride=1, padding=0, dilation=1):
     if tuple(cols.shape) != wanted:
         raise ValueError(f'col2im: pictures {tuple(shape)} have windows {wanted}, '
                          f'not {tuple(cols.shape)}')
-    return _Gather.apply(cols, tuple(shape), *geometry)
+    return _Gather(cols, tuple(shape), *geometry)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 44 #9913654b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 47 #9913654b
 def _check_conv(x, w, bias, groups):
     "Refuse tensors that do not go together in a convolution."
     if w.dim() != 4:
@@ -157,7 +169,7 @@ def _check_conv(x, w, bias, groups):
         raise ValueError(f'conv2d: the bias must be ({w.shape[0]},), not {tuple(bias.shape)}')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 46 #25d51f89
+# %% 06_cuda_cnn_hooks_init.ipynb cell 49 #25d51f89
 def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve (strictly: correlate) pictures with filters: (bs, ni, h, w) -> (bs, nf, oh, ow)
 
@@ -176,7 +188,7 @@ def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 52 #08c3282c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 55 #08c3282c
 CONV_C = r"""
 enum {V = 8, P = 6};                                   // filters in a vector, places in a tile
 typedef float vec __attribute__((vector_size(4 * V), aligned(4), may_alias));
@@ -203,7 +215,7 @@ static inline __attribute__((always_inline)) void tile(int nv, const sizes *s, c
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 54 #47471a6c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 57 #47471a6c
 CONV_C += r"""
 void conv(const sizes *s, const float *x, const float *w, float *out) {
     long n = s->oh * s->ow, nv = s->f > V ? 2 : 1, step = nv * V;
@@ -223,7 +235,7 @@ void conv(const sizes *s, const float *x, const float *w, float *out) {
 """
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 56 #2449977b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 59 #2449977b
 class _Sizes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_long)
                 for name in 'bs groups c f h w kh kw oh ow sh sw dh dw'.split()]
@@ -238,7 +250,7 @@ def _conv_kernel():
     return kernel
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 58 #56ed59a3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 61 #56ed59a3
 def _pack(w, groups):
     "Weights (nf, c, kh, kw) -> (groups, blocks, c, kh, kw, 8 or 16), filled up with zeros."
     w = w.unflatten(0, (groups, -1))
@@ -258,7 +270,7 @@ def _correlate(x, w, stride=(1, 1), dilation=(1, 1), groups=1):
     return out
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 60 #17c35e6f
+# %% 06_cuda_cnn_hooks_init.ipynb cell 63 #17c35e6f
 def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     "Gradient of the input: spread `grad` out, convolve with the flipped filters, crop."
     (bs, nf, *places), (h, wide), (ph, pw) = grad.shape, shape[2:], padding
@@ -271,7 +283,7 @@ def _input_grad(grad, w, shape, stride, padding, dilation, groups):
     return out[:, :, ph:ph + h, pw:pw + wide]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 62 #5aa5dfc8
+# %% 06_cuda_cnn_hooks_init.ipynb cell 65 #5aa5dfc8
 def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     "Gradient of the weight: for each group slide `grad` over the pictures, the batch as channels."
     x, (kh, kw) = _pad(x, padding), shape[2:]
@@ -280,7 +292,8 @@ def _weight_grad(grad, x, shape, stride, padding, dilation, groups):
     return torch.cat([part.transpose(0, 1) for part in parts])    # (nf, ni/groups, kh, kw)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 64 #7a72eba8
+# %% 06_cuda_cnn_hooks_init.ipynb cell 67 #7a72eba8
+@applied
 class _CConv(Function):
     @staticmethod
     def forward(ctx, x, w, *geometry):
@@ -299,7 +312,7 @@ class _CConv(Function):
         return tuple(grads)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 66 #008f4c4a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 69 #008f4c4a
 def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """`conv2d` by a C kernel that copies no windows, for float32 on the CPU; gradients once.
 
@@ -311,11 +324,11 @@ def c_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if t.dtype != torch.float32 or t.device.type != 'cpu':
             raise TypeError(f'c_conv2d: float32 on the CPU is needed, not {t.dtype} on {t.device}')
     _, *geometry, _ = _geometry(x, w.shape[2:], stride, padding, dilation)
-    out = _CConv.apply(x, w, *geometry, groups)
+    out = _CConv(x, w, *geometry, groups)
     return out if bias is None else out + bias[:, None, None]
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 79 #59f0657c
+# %% 06_cuda_cnn_hooks_init.ipynb cell 82 #59f0657c
 def to_image(x):
     "Rows of pixels as square pictures of one channel: (n, k²) -> (n, 1, k, k). Raises ValueError."
     side = math.isqrt(x.shape[-1])
@@ -324,7 +337,7 @@ def to_image(x):
     return x.view(-1, 1, side, side)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 81 #ab4e636f
+# %% 06_cuda_cnn_hooks_init.ipynb cell 84 #ab4e636f
 class BatchTransform(Callback):
     """Changes each batch before the model sees it, in training and in validation.
 
@@ -347,7 +360,7 @@ class BatchTransform(Callback):
             learn.yb = self.tfm_y(learn.yb)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 87 #504172f3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 90 #504172f3
 def best_device():
     "The fastest device there is: CUDA, else Apple's MPS, else the CPU. -> torch.device"
     if torch.cuda.is_available():
@@ -355,7 +368,7 @@ def best_device():
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 89 #3a0fc0aa
+# %% 06_cuda_cnn_hooks_init.ipynb cell 92 #3a0fc0aa
 def to_device(x, device):
     "A tensor, or tuples, lists and dicts of them, on `device`; what is no tensor stays as it is."
     if isinstance(x, torch.Tensor):
@@ -368,7 +381,7 @@ def to_device(x, device):
     return x
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 91 #aeebcf7b
+# %% 06_cuda_cnn_hooks_init.ipynb cell 94 #aeebcf7b
 class DeviceCallback(Callback):
     """Trains on `device`: moves the model as a fit begins, then each batch.
 
@@ -398,7 +411,7 @@ class DeviceCallback(Callback):
         learn.xb, learn.yb = to_device(learn.xb, self.device), to_device(learn.yb, self.device)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 95 #83f5e7c4
+# %% 06_cuda_cnn_hooks_init.ipynb cell 98 #83f5e7c4
 def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     """Convolution, norm, activation: (bs, ni, h, w) -> (bs, nf, ⌈h/stride⌉, ⌈w/stride⌉), odd ks
 
@@ -415,7 +428,7 @@ def conv_block(ni, nf, ks=3, stride=2, norm=None, act=nn.ReLU):
     return block
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 97 #31b4b45d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 100 #31b4b45d
 def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU):
     """A plain CNN: (bs, n_in, h, w) -> scores (bs, n_out), for pictures of any size
 
@@ -432,7 +445,7 @@ def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU)
     return nn.Sequential(*blocks, *head)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 111 #e7f5a6d6
+# %% 06_cuda_cnn_hooks_init.ipynb cell 114 #e7f5a6d6
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
@@ -471,7 +484,7 @@ class Hook:
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 115 #d0ee4160
+# %% 06_cuda_cnn_hooks_init.ipynb cell 118 #d0ee4160
 class Hooks(list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
@@ -505,7 +518,7 @@ class Hooks(list):
         self.remove()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 123 #509e42b5
+# %% 06_cuda_cnn_hooks_init.ipynb cell 126 #509e42b5
 def _is_activation(module):
     "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
     if isinstance(module, nn.MultiheadAttention):  # which torch keeps among them
@@ -514,7 +527,7 @@ def _is_activation(module):
     return getattr(module, 'is_activation', torch_s)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 125 #05ef4ddd
+# %% 06_cuda_cnn_hooks_init.ipynb cell 128 #05ef4ddd
 def _summary(module, inp, out, low, high, bins):
     "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
     elementwise = not list(module.parameters()) and inp[0].shape == out.shape
@@ -525,7 +538,7 @@ def _summary(module, inp, out, low, high, bins):
     return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 129 #520e1de3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 132 #520e1de3
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -540,7 +553,7 @@ def _named_layers(model, modules):
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 131 #a6dd39de
+# %% 06_cuda_cnn_hooks_init.ipynb cell 134 #a6dd39de
 class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
@@ -568,7 +581,7 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 133 #eb69a98d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 136 #eb69a98d
 class _Keep(_Watch):
     def after_backward(self, learn):
         "Keep the weights as they were before the step."
@@ -595,7 +608,7 @@ class _Keep(_Watch):
         return torch.stack([row[key] for _, row in self.rows]).cpu()
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 135 #6cc3492a
+# %% 06_cuda_cnn_hooks_init.ipynb cell 138 #6cc3492a
 class ActivationStats(_Keep):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
@@ -633,7 +646,7 @@ class ActivationStats(_Keep):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 137 #7a930781
+# %% 06_cuda_cnn_hooks_init.ipynb cell 140 #7a930781
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
@@ -656,7 +669,7 @@ def _plot_stats(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 139 #3fa5d679
+# %% 06_cuda_cnn_hooks_init.ipynb cell 142 #3fa5d679
 def _plot_hists(stats):
     "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
     import matplotlib.pyplot as plt
@@ -674,7 +687,7 @@ def _plot_hists(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 145 #68697c03
+# %% 06_cuda_cnn_hooks_init.ipynb cell 148 #68697c03
 @torch.no_grad()
 def init_cnn(model, leak=0.):
     """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
@@ -690,7 +703,7 @@ def init_cnn(model, leak=0.):
     return model
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 158 #02d9ebf9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 161 #02d9ebf9
 class GeneralReLU(nn.Module):
     """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
 
@@ -714,10 +727,10 @@ class GeneralReLU(nn.Module):
 
 
 # cell hashes: 6a92f9be:7f1a818c 22093755:0cb8ca1d 656824ca:a2c408ed 8d8ec1d6:c8ec8278
-#   e62dec54:ff327e26 d05542b0:41f86f23 2ec1b8b7:f8f19c80 d4fb42df:2b43b50f 9913654b:c04d084b
-#   25d51f89:4aa9f7f3 08c3282c:4530850f 47471a6c:b1e908f6 2449977b:cfb9406c 56ed59a3:98c8da54
-#   17c35e6f:1c9be848 5aa5dfc8:f56585c8 7a72eba8:a49a8ca3 008f4c4a:a3b13581 59f0657c:de4e2c1a
-#   ab4e636f:b881a002 504172f3:c394235d 3a0fc0aa:f40b89a0 aeebcf7b:4b4e5a34 83f5e7c4:fdbaa35a
-#   31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1 d0ee4160:b2f42918 509e42b5:cd47abf4 05ef4ddd:6255defc
-#   520e1de3:216f7379 a6dd39de:1adbc8da eb69a98d:2c278b47 6cc3492a:7b99ba3a 7a930781:1bc7b08e
-#   3fa5d679:18b063fe 68697c03:70609dcd 02d9ebf9:e4817a4f
+#   e62dec54:ff327e26 40d1a3cc:809669b1 d05542b0:8d663958 2ec1b8b7:b032b6f3 d4fb42df:20e0de9a
+#   9913654b:c04d084b 25d51f89:4aa9f7f3 08c3282c:4530850f 47471a6c:b1e908f6 2449977b:cfb9406c
+#   56ed59a3:98c8da54 17c35e6f:1c9be848 5aa5dfc8:f56585c8 7a72eba8:a00b9868 008f4c4a:df5774ff
+#   59f0657c:de4e2c1a ab4e636f:b881a002 504172f3:c394235d 3a0fc0aa:f40b89a0 aeebcf7b:4b4e5a34
+#   83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1 d0ee4160:b2f42918 509e42b5:cd47abf4
+#   05ef4ddd:6255defc 520e1de3:216f7379 a6dd39de:1adbc8da eb69a98d:2c278b47 6cc3492a:7b99ba3a
+#   7a930781:1bc7b08e 3fa5d679:18b063fe 68697c03:70609dcd 02d9ebf9:e4817a4f

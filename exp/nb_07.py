@@ -3,7 +3,7 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:b3bf091e9e58471a head:e2594e81
+# notebook2script 1 sha256:defce2559ce89f82 head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.autograd import Function
 
+from exp.nb_06 import applied
+
 
 def _plain(x, weight, bias, dims, eps, centre=True):
     "Normalise x over `dims`, then scale and shift; the gradient is left to autograd."
@@ -23,6 +25,7 @@ def _plain(x, weight, bias, dims, eps, centre=True):
 
 
 # %% 07_batchnorm.ipynb cell 24 #9f98d27f
+@applied
 class _Normalise(Function):
     "`_plain` with the gradient by hand. -> (y, mean, variance), of which only y is differentiable"
     @staticmethod
@@ -86,7 +89,7 @@ class _Norm(nn.Module):
         wide = _wide(x)
         weight = wide.new_ones(()) if self.weight is None else self.weight.view(shape)
         bias = wide.new_zeros(()) if self.bias is None else self.bias.view(shape)
-        out, mean, var = _Normalise.apply(wide, weight, bias, dims, eps, centre)
+        out, mean, var = _Normalise(wide, weight, bias, dims, eps, centre)
         return out.to(x.dtype), mean, var
 
     def _check_dtype(self, x):
@@ -356,7 +359,7 @@ class RunningBatchNorm(_Tracks):
         return mean, var
 
 
-# cell hashes: 6e8d311e:b8a3ceca 9f98d27f:a8230eb5 2078557c:894c8e4d c87c9723:92209395
-#   86328225:df535c1c 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e 78e55af0:be6f5d69
+# cell hashes: 6e8d311e:58bbea64 9f98d27f:6a3c3281 2078557c:894c8e4d c87c9723:92209395
+#   86328225:f95d9140 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e 78e55af0:be6f5d69
 #   501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd 88b8f393:704008a9
 #   0a3c9e3b:c873cc2a
