@@ -116,14 +116,17 @@ def measure(course: Path, *options, workers=()) -> tuple[float, float]:
     return wall, cpu
 
 
-def table(title: str, results: dict):
-    print(f'{title}\n{"submissions":>12}{"wall s":>9}{"each":>8}{"CPU s":>9}{"each":>8}')
-    small = min(results)
-    for n, (wall, cpu) in results.items():
-        each = [''] * 2 if n == small else [f'{(now - then) / (n - small):.3f}' for now, then
-                                            in zip((wall, cpu), results[small])]
-        print(f'{n:>12}{wall:>9.1f}{each[0]:>8}{cpu:>9.1f}{each[1]:>8}')
-    print(f'(each: for every submission beyond the first {small})\n', flush=True)
+def table(title: str, courses: dict, *options, workers=()):
+    "Measure, and print a row as soon as it is known."
+    print(f'{title}\n{"submissions":>12}{"wall s":>9}{"each":>8}{"CPU s":>9}{"each":>8}', flush=True)
+    first = None
+    for n, course in courses.items():
+        now = measure(course, *options, workers=workers)
+        each = [''] * 2 if first is None else [f'{(a - b) / (n - first[0]):.3f}' for a, b
+                                               in zip(now, first[1])]
+        first = first or (n, now)
+        print(f'{n:>12}{now[0]:>9.1f}{each[0]:>8}{now[1]:>9.1f}{each[1]:>8}', flush=True)
+    print(f'(each: for every submission beyond the first {first[0]})\n', flush=True)
 
 
 def main():
@@ -135,17 +138,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         courses = {n: write(Path(folder) / str(n), n) for n in sizes}
         if 'local' in args.only:
-            table('--jobs 2', {n: measure(c, '--jobs', '2') for n, c in courses.items()})
+            table('--jobs 2', courses, '--jobs', '2')
         if 'dask' in args.only:
             workers, address = cluster(Path(folder))
             try:
-                results = {n: measure(c, '--scheduler', address, workers=workers)
-                           for n, c in courses.items()}
+                table('--scheduler, two workers', courses, '--scheduler', address, workers=workers)
             finally:
                 for process in workers:
                     process.kill()
                     process.wait()
-            table('--scheduler, two workers', results)
 
 
 if __name__ == '__main__':
