@@ -3,7 +3,7 @@
 Exported from nbs/10b_mixup_label_smoothing.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:bbfd7f4bdd245374 head:0093196e
+# notebook2script 1 sha256:4920dfb6d35b6fcf head:0093196e
 __all__ = ['mix_images', 'unreduced', 'mixed_loss', 'MixUp', 'cut_box', 'paste_box', 'CutMix',
            'LabelSmoothing', 'calibration_bins', 'ece', 'reliability_diagram']
 
@@ -162,7 +162,7 @@ class MixUp(_Exchanges):
         return mix_images(x, self.perm.to(x.device), self.lam)
 
 
-# %% 10b_mixup_label_smoothing.ipynb cell 51 #89fc5668
+# %% 10b_mixup_label_smoothing.ipynb cell 52 #89fc5668
 def cut_box(h, w, lam, row, col):
     """A rectangle of about 1 − lam of an h×w picture around a centre, clipped. -> y1, y2, x1, x2
 
@@ -184,7 +184,7 @@ def paste_box(x, perm, box):
     return out, 1 - (y2 - y1) * (x2 - x1) / (x.shape[-2] * x.shape[-1])
 
 
-# %% 10b_mixup_label_smoothing.ipynb cell 58 #23e86c9b
+# %% 10b_mixup_label_smoothing.ipynb cell 59 #23e86c9b
 class CutMix(_Exchanges):
     """Trains on pictures with a rectangle of another pasted in; losses are mixed by the areas.
 
@@ -209,7 +209,7 @@ class CutMix(_Exchanges):
         return out
 
 
-# %% 10b_mixup_label_smoothing.ipynb cell 73 #998c9aa6
+# %% 10b_mixup_label_smoothing.ipynb cell 78 #998c9aa6
 class LabelSmoothing(torch.nn.Module):
     """Cross-entropy that asks for 1 − ε + ε/K for the right class and ε/K for each of the others.
 
@@ -239,7 +239,7 @@ class LabelSmoothing(torch.nn.Module):
         return f'eps={self.eps}, reduction={self.reduction!r}'
 
 
-# %% 10b_mixup_label_smoothing.ipynb cell 78 #0cb36bdf
+# %% 10b_mixup_label_smoothing.ipynb cell 83 #0cb36bdf
 def calibration_bins(probs, targs, n_bins=15):
     """Predictions collected by confidence. -> counts, mean confidences, accuracies, each (n_bins,)
 
@@ -264,7 +264,7 @@ def ece(probs, targs, n_bins=15):
     return float((counts * (accs - confs).abs()).sum() / counts.sum())
 
 
-# %% 10b_mixup_label_smoothing.ipynb cell 83 #46350a13
+# %% 10b_mixup_label_smoothing.ipynb cell 89 #46350a13
 def reliability_diagram(probs, targs, n_bins=15, ax=None, title=None):
     """Draws accuracy over confidence, with the gap to the diagonal. -> the axes
 
