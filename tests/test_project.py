@@ -1,4 +1,5 @@
 """The files that describe the project agree with each other."""
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -94,6 +95,23 @@ def test_readme_links_every_chapter_and_every_link_leads_somewhere():
         page = ROOT / name
         for target in re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', page.read_text()):
             assert (page.parent / target).exists(), f'{name} links to {target}, which is not there'
+
+
+def test_the_code_in_the_readme_runs(monkeypatch):
+    "As it stands there, with less training: two batches of each loader."
+    import matplotlib.pyplot as plt
+    from exp.nb_04 import DataLoaders, Learner
+    fit = Learner.fit
+
+    def short(learn, n_epochs, *args, **kwargs):
+        learn.dls = DataLoaders(*[list(itertools.islice(dl, 2)) for dl in (learn.dls.train, learn.dls.valid)])
+        fit(learn, 1, *args, **kwargs)
+    monkeypatch.setattr(Learner, 'fit', short)
+    blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'README.md').read_text(), re.M | re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+    plt.close('all')
 
 
 def test_results_json_agrees_with_the_stored_outputs():
