@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,11 +16,13 @@ from run_support import FakePool, code, markdown, notebook
 from test_export_watch import Watch
 
 import run_notebook as front
+from coursekit import runner
+from coursekit.engine_fork import PARENT_DIED
 from coursekit.notebook import CourseError
 from coursekit.plan import Options
 from coursekit.progress import Lines
 from coursekit.saves import PATIENCE, Saves, essence
-from coursekit.watch import Watcher, WatchPlan
+from coursekit.watch import Kept, Watcher, WatchPlan
 
 
 def text_of(*cells):
@@ -208,6 +211,31 @@ def test_undoing_a_mistake_runs_the_culprit_alone(course, pool):
     assert fake.ran[4:] == ['01_one', '01_one']
     assert 'BLOCKED  02_two, 03_three: by 01_one.ipynb (failed)' in shown
     assert all(r.ok for r in watcher.results)
+
+
+def test_one_pool_serves_until_its_parent_dies(course, monkeypatch):
+    made = []
+
+    def pool_for(plan):
+        made.append(FakePool())
+        made[-1].first = SimpleNamespace(refused='')
+        return made[-1]
+
+    async def main():
+        kept, plan = Kept(), WatchPlan([], Options(changed=True), course.root)
+        await kept.prepare(plan)
+        await kept.prepare(plan)
+        assert len(made) == 1
+        async with kept as pool:
+            assert pool is made[0]
+        made[0].first.refused = PARENT_DIED
+        await kept.prepare(plan)
+        async with kept as pool:
+            assert pool is made[1] and len(made) == 2
+        await kept.close()
+
+    monkeypatch.setattr(runner, 'pool_for', pool_for)
+    asyncio.run(main())
 
 
 def test_trouble_is_told_and_the_watch_goes_on(course, pool, monkeypatch):
