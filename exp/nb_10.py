@@ -3,7 +3,7 @@
 Exported from nbs/10_augmentation.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:964ff3854339e2c5 head:e2bfee3e
+# notebook2script 1 sha256:80bd34a36036e54f head:e2bfee3e
 __all__ = ['RandomTransform', 'Flip', 'Dihedral', 'CenterCrop', 'random_box', 'RandomResizedCrop',
            'translation', 'rotation', 'zoom', 'shear', 'reflection', 'sampling_grid', 'warp',
            'homography', 'Perspective', 'BatchAffine', 'BatchAugment', 'RandomErasing',
@@ -245,7 +245,7 @@ def sampling_grid(M, in_size, out_size=None, dtype=torch.float32, device=None):
     return grid if flat else grid / row(2)[..., None]
 
 
-# %% 10_augmentation.ipynb cell 86 #ad5f0fff
+# %% 10_augmentation.ipynb cell 87 #ad5f0fff
 def warp(x, M, size=None, mode='bilinear', padding='zeros'):
     """A batch of pictures under maps, resampled once. (n, c, h, w) -> (n, c, *size)
 
@@ -264,7 +264,7 @@ def warp(x, M, size=None, mode='bilinear', padding='zeros'):
     return F.grid_sample(x, grid, mode, padding, align_corners=False)
 
 
-# %% 10_augmentation.ipynb cell 104 #219ba557
+# %% 10_augmentation.ipynb cell 107 #219ba557
 def homography(start, end):
     """The perspective map that takes four points to four others. -> (…, 3, 3), float64, with 1 in the corner
 
@@ -287,13 +287,13 @@ def homography(start, end):
     return torch.cat([found, torch.ones_like(found[..., :1])], -1).unflatten(-1, (3, 3))
 
 
-# %% 10_augmentation.ipynb cell 110 #ffb975be
+# %% 10_augmentation.ipynb cell 113 #ffb975be
 def _corners(h, w):
     "The corners of a picture, clockwise from top left, in pixels from there. -> (4, 2)"
     return torch.tensor([[0, 0], [w, 0], [w, h], [0, h]], dtype=torch.float64)
 
 
-# %% 10_augmentation.ipynb cell 112 #dfbfe689
+# %% 10_augmentation.ipynb cell 115 #dfbfe689
 class Perspective(RandomTransform):
     """Look at a PIL image from aside, with chance p: each corner goes inwards by a random amount.
 
@@ -322,7 +322,7 @@ class Perspective(RandomTransform):
         return img.transform(img.size, Image.Transform.PERSPECTIVE, back, self.resample)
 
 
-# %% 10_augmentation.ipynb cell 116 #cd87c9a0
+# %% 10_augmentation.ipynb cell 119 #cd87c9a0
 class _Strengths(RandomTransform):
     batched = True
 
@@ -345,7 +345,7 @@ def _tilts(u, most, h, w):
     return homography(corners, corners + u * most / 2 * half)
 
 
-# %% 10_augmentation.ipynb cell 118 #52641a14
+# %% 10_augmentation.ipynb cell 121 #52641a14
 class BatchAffine(_Strengths):
     """Mirror, tilt, zoom, slant, turn and move each picture of a batch at random, with one resample.
 
@@ -373,7 +373,7 @@ class BatchAffine(_Strengths):
         return warp(x, M, self.size, self.mode, self.padding)
 
 
-# %% 10_augmentation.ipynb cell 136 #cef13299
+# %% 10_augmentation.ipynb cell 139 #cef13299
 def _do(tfm, x, rng):
     "A step, with a generator if it is one that draws."
     return tfm(x, rng) if isinstance(tfm, RandomTransform) else tfm(x)
@@ -405,7 +405,7 @@ class BatchAugment(Callback):
                 learn.xb = _do(tfm, learn.xb, self.generator)
 
 
-# %% 10_augmentation.ipynb cell 140 #040db6c1
+# %% 10_augmentation.ipynb cell 143 #040db6c1
 def _patch(fill, shape, rng):
     "Noise or one number, of a shape."
     return torch.randn(shape, generator=rng) if fill == 'noise' else torch.full(shape, float(fill))
@@ -423,7 +423,7 @@ class _Holes(RandomTransform):
                              f'{scale} and {fill!r}')
 
 
-# %% 10_augmentation.ipynb cell 142 #117832f1
+# %% 10_augmentation.ipynb cell 145 #117832f1
 class RandomErasing(_Holes):
     """Covers a rectangle of each picture of a batch (n, c, h, w), with chance p, by noise or a number.
 
@@ -447,7 +447,7 @@ class RandomErasing(_Holes):
         return x
 
 
-# %% 10_augmentation.ipynb cell 148 #f267aae1
+# %% 10_augmentation.ipynb cell 151 #f267aae1
 def _reads(*numbers):
     "An operation that reads the pixel (x, y) at (a·x + b·y + c, d·x + e·y + f); 'm' is the magnitude."
     def op(img, m, how):
@@ -470,7 +470,7 @@ TRIVIAL_OPS = {  # name: (operation, largest magnitude, has it a sign?)
 }
 
 
-# %% 10_augmentation.ipynb cell 150 #55e64058
+# %% 10_augmentation.ipynb cell 153 #55e64058
 def _enhanced(kind):
     "An operation of PIL's ImageEnhance, with the factor 1 + m."
     return lambda img, m, how: kind(img).enhance(1 + m)
@@ -488,7 +488,7 @@ TRIVIAL_OPS |= {
 }
 
 
-# %% 10_augmentation.ipynb cell 152 #162aae7c
+# %% 10_augmentation.ipynb cell 155 #162aae7c
 class TrivialAugment(RandomTransform):
     """One random operation at one random strength, for PIL images: a whole augmentation policy.
 
@@ -517,7 +517,7 @@ class TrivialAugment(RandomTransform):
         return TRIVIAL_OPS[name][0](_check_pil(self, img), m, self.resample)
 
 
-# %% 10_augmentation.ipynb cell 165 #24c15162
+# %% 10_augmentation.ipynb cell 169 #24c15162
 class TicketSampler(Sampler):
     """The order of a `Sampler`, as tickets: place + n · seed, a new random seed for each sample of each pass.
 
@@ -530,7 +530,7 @@ class TicketSampler(Sampler):
         return places + self.n * torch.randint(1, 2**40, (self.n,), generator=self.generator)
 
 
-# %% 10_augmentation.ipynb cell 167 #fee951d7
+# %% 10_augmentation.ipynb cell 171 #fee951d7
 class SeededDataset(ItemDataset):
     """An `ItemDataset` that is asked with tickets: `t % n` is the sample, t itself seeds its random steps.
 
@@ -563,7 +563,7 @@ class SeededDataset(ItemDataset):
         return self.x(idx), collate([self.targets[int(t) % len(self)] for t in idx])
 
 
-# %% 10_augmentation.ipynb cell 169 #e5f11194
+# %% 10_augmentation.ipynb cell 173 #e5f11194
 def seeded_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, seed=0):
     """Loaders whose random steps depend on `seed` alone, however many workers there are. -> DataLoaders
 
@@ -582,7 +582,7 @@ def seeded_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, seed=0):
     return DataLoaders(train, DataLoader(data.valid, 2 * bs if valid_bs is None else valid_bs))
 
 
-# %% 10_augmentation.ipynb cell 175 #8b85dea1
+# %% 10_augmentation.ipynb cell 179 #8b85dea1
 class _Views:
     "A loader with its inputs changed."
     def __init__(self, dl, tfms, rng):
@@ -598,7 +598,7 @@ class _Views:
             yield xb, yb
 
 
-# %% 10_augmentation.ipynb cell 177 #c8703b0b
+# %% 10_augmentation.ipynb cell 181 #c8703b0b
 def tta(learn, tfms, n=4, dl=None, plain=1., seed=0):
     """Test-time augmentation: mean probabilities over n random views and the plain picture. -> (probs, targs)
 
