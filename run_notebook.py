@@ -44,13 +44,16 @@ reports
   --junit F         the same for CI servers
   --html DIR        each notebook that failed, as a page, as far as it came
   --annotations     GitHub annotations (default: when GITHUB_ACTIONS is true)
-  --record          put this run's claims into results.json
+  --record          put this run's claims into results.json (with COURSE_DATA set: only those on
+                    data that is not built in). Otherwise they are held against it: a claim over
+                    several seeds that is off by more than 3 standard deviations has drifted, and
+                    fails the run
   --readme          bring README.md's table up to date with results.json, and run nothing
 
 Every option may be spelled with - or _.
 
-exit status   0: all passed or were skipped, and at least one ran (or --changed found all up to
-              date); 1: not so; 130: interrupted by Ctrl-C
+exit status   0: all passed or were skipped, none of their claims has drifted, and at least one
+              ran (or --changed found all up to date); 1: not so; 130: interrupted by Ctrl-C
 outcomes      passed, failed, timed out, crashed (its process died), out of memory, blocked,
               skipped, tool error
 cell tags     raises-exception (must raise), slow, gpu, net
