@@ -160,7 +160,7 @@ RECIPES = {
         tfms=(flip, partial(crop, pad=4))),
     'pictures': Recipe(
         all_pictures, partial(SMALL, widths=(32, 64, 128), stem=(16, 16, 32)),
-        epochs=12, bs=64, lr=.01, floor=.80,
+        epochs=12, bs=64, lr=.01, floor=.88,
         tfms=(BatchAffine(zoom=1.15, shear=8, rotate=8, translate=.1), partial(colours, most=.3))),
     'imagenette': Recipe(
         imagenette, partial(xresnet18, act=RELU), epochs=5, bs=64, lr=4e-3, floor=.824,

@@ -3,7 +3,7 @@
 Exported from nbs/11_train_imagenette.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:dfe748f8a180c9a0 head:d3419212
+# notebook2script 1 sha256:a62ebff7cadf0f29 head:d3419212
 __all__ = ['ResBlock', 'XResNet', 'xresnet18', 'xresnet34', 'xresnet50', 'xresnet101', 'xresnet152',
            'cnn_learner', 'IMAGENETTE', 'imagenette_path', 'imagenette_dls']
 
@@ -101,7 +101,7 @@ def _stages(block, expansion, layers, ni, widths):
     return stages, ni
 
 
-# %% 11_train_imagenette.ipynb cell 56 #11checks
+# %% 11_train_imagenette.ipynb cell 57 #11checks
 class _Checked(nn.Sequential):
     def _check(self, expansion, layers, n_in, n_out, widths, stem, down):
         lists = dict(layers=layers, widths=widths, stem=stem)
@@ -120,7 +120,7 @@ class _Checked(nn.Sequential):
         return super().__getitem__(i)
 
 
-# %% 11_train_imagenette.ipynb cell 57 #11xresnet
+# %% 11_train_imagenette.ipynb cell 59 #11xresnet
 class XResNet(_Checked):
     """A residual network: pictures (bs, n_in, h, w) -> scores (bs, n_out)
 
@@ -143,7 +143,7 @@ class XResNet(_Checked):
             head=init_cnn(nn.Linear(ni, n_out))))
 
 
-# %% 11_train_imagenette.ipynb cell 61 #11archs
+# %% 11_train_imagenette.ipynb cell 65 #11archs
 def xresnet18(n_in=3, n_out=10, **kwargs):
     "XResNet of 18 layers: 2, 2, 2, 2 blocks. kwargs: see `XResNet`."
     return XResNet(1, (2, 2, 2, 2), n_in, n_out, **kwargs)
@@ -169,7 +169,7 @@ def xresnet152(n_in=3, n_out=10, **kwargs):
     return XResNet(4, (3, 8, 36, 3), n_in, n_out, **kwargs)
 
 
-# %% 11_train_imagenette.ipynb cell 73 #11vocab
+# %% 11_train_imagenette.ipynb cell 79 #11vocab
 def _vocab_of(dls):
     "The names of the classes, if the training data has them (see `LabelledData`), or None."
     ds = getattr(dls.train, 'ds', getattr(dls.train, 'dataset', None))
@@ -186,7 +186,7 @@ def _channels_of(dls):
     return xb.shape[1]
 
 
-# %% 11_train_imagenette.ipynb cell 74 #11made
+# %% 11_train_imagenette.ipynb cell 81 #11made
 def _made(dls, arch, n_in, n_out, vocab):
     "The model: `arch` itself, or what it makes for these data."
     if isinstance(arch, nn.Module):
@@ -201,7 +201,7 @@ def _made(dls, arch, n_in, n_out, vocab):
                 n_out=len(vocab) if n_out is None else n_out)
 
 
-# %% 11_train_imagenette.ipynb cell 75 #11learner
+# %% 11_train_imagenette.ipynb cell 83 #11learner
 _adamw = partial(adamw_opt, sqr_mom=.99, eps=1e-5, kind=FlatOptimizer)
 
 
@@ -223,7 +223,7 @@ def cnn_learner(dls, arch, loss_func=F.cross_entropy, opt_func=_adamw, lr=3e-3, 
                        [DeviceCallback(), Metrics(*metrics), *cbs])
 
 
-# %% 11_train_imagenette.ipynb cell 92 #11names
+# %% 11_train_imagenette.ipynb cell 101 #11names
 IMAGENETTE = {
     'n01440764': 'tench', 'n02102040': 'English springer', 'n02979186': 'cassette player',
     'n03000684': 'chain saw', 'n03028079': 'church', 'n03394916': 'French horn',
@@ -247,7 +247,7 @@ def _class_name(item):
     return IMAGENETTE.get(folder, folder)
 
 
-# %% 11_train_imagenette.ipynb cell 95 #11folder
+# %% 11_train_imagenette.ipynb cell 104 #11folder
 def imagenette_dls(path, size=128, bs=64, item_tfms=(), batch_tfms=(), valid='val', **kwargs):
     """Loaders of Imagenette's layout, `train/<class>/*.JPEG`, `val/<class>/*.JPEG`. -> DataLoaders
 
