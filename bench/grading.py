@@ -45,8 +45,8 @@ def notebook(double, middle) -> dict:
     return {'nbformat': 4, 'nbformat_minor': 5, 'metadata': {}, 'cells': [
         cell('from exp.nb_01 import test_eq'),
         cell(f'def double(x):\n{double}', grade_id='01-ex1', **answer),
-        cell('for x in range(100):\n    test_eq(double(x), 2 * x)', grade_id='01-ex1-test', points=2,
-             **test),
+        cell('for x in range(100):\n    test_eq(double(x), 2 * x)', grade_id='01-ex1-test',
+             points=2, **test),
         cell(f'def middle(xs):\n{middle}', grade_id='01-ex2', **answer),
         cell('test_eq(middle([3, 1, 2]), 2)', grade_id='01-ex2-test', points=3, **test)]}
 
@@ -102,8 +102,8 @@ def cpu_of(processes) -> float:
 def measure(course: Path, *options, workers=()) -> tuple[float, float]:
     "-> wall and CPU seconds of grading the class; raises if anybody's points are wrong"
     out = course / 'grades.json'
-    command = [sys.executable, '-m', 'coursekit.grading', str(course / 'class'), '--root', str(course),
-               '--json', str(out), *options]
+    command = [sys.executable, '-m', 'coursekit.grading', str(course / 'class'),
+               '--root', str(course), '--json', str(out), *options]
     began, cpu = time.monotonic(), sum(os.times()[2:4]) + cpu_of(workers)
     done = subprocess.run(command, env=ENV, capture_output=True, text=True)
     wall, cpu = time.monotonic() - began, sum(os.times()[2:4]) + cpu_of(workers) - cpu
@@ -118,7 +118,8 @@ def measure(course: Path, *options, workers=()) -> tuple[float, float]:
 
 def table(title: str, courses: dict, *options, workers=()):
     "Measure, and print a row as soon as it is known."
-    print(f'{title}\n{"submissions":>12}{"wall s":>9}{"each":>8}{"CPU s":>9}{"each":>8}', flush=True)
+    heads = f'{"submissions":>12}{"wall s":>9}{"each":>8}{"CPU s":>9}{"each":>8}'
+    print(f'{title}\n{heads}', flush=True)
     first = None
     for n, course in courses.items():
         now = measure(course, *options, workers=workers)

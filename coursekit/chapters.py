@@ -1,8 +1,8 @@
 """What an instructor plans with: which chapters need which, how long each takes, what it asks.
 
-`python -m coursekit.chapters` brings the table in docs/instructors.md up to date, from the notebooks'
-imports and from results.json; `--check` only says whether it is; `--without 05a,05b` says whether
-these chapters can be left out.
+`python -m coursekit.chapters` brings the table in docs/instructors.md up to date, from the
+notebooks' imports and from results.json; `--check` only says whether it is; `--without 05a,05b`
+says whether these chapters can be left out.
 """
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def chapters(root) -> list[Chapter]:
 
 def table(found: list[Chapter]) -> str:
     "The table in Markdown, and what everything takes together."
-    rows = ['| chapter | seconds | peak MB | exercises | imports | cannot be left out while you keep |',
+    rows = ['| chapter | seconds | peak MB | exercises | imports '
+            '| cannot be left out while you keep |',
             '|---|---:|---:|---:|---|---|']
     for c in found:
         n = len(c.points)
-        rows.append(f'| {c.number} · {c.title} | {shown(c.seconds, ".0f")} | {shown(c.peak_mb, ".0f")} | '
+        rows.append(f'| {c.number} · {c.title} | {shown(c.seconds)} | {shown(c.peak_mb)} | '
                     f'{n} ({sum(c.points):g} points) | {", ".join(c.direct) or "–"} | '
                     f'{", ".join(c.users) or "–"} |')
     known = [c.seconds for c in found if c.seconds is not None]
@@ -80,8 +81,8 @@ def table(found: list[Chapter]) -> str:
     return '\n'.join(rows)
 
 
-def shown(value, form: str) -> str:
-    return '–' if value is None else format(value, form)
+def shown(value: float | None) -> str:
+    return '–' if value is None else format(value, '.0f')
 
 
 def page_with(text: str, root) -> str:
@@ -93,7 +94,7 @@ def page_with(text: str, root) -> str:
 
 
 def missing(numbers: list[str], found: list[Chapter]) -> dict[str, list[str]]:
-    "For chapters to be left out: which of those kept need each. Raises CourseError for one unknown."
+    "For chapters to be left out: which of those kept need each. CourseError for one unknown."
     known = {c.number: c for c in found}
     for number in numbers:
         if number not in known:

@@ -15,8 +15,8 @@ submission only its answers are run.
   --mem-limit GB          memory for a notebook and its subprocesses (default: 4; 0: no limit)
   --root DIR              the course's folder (default: the nearest above the current one)
 
-exit status   0: every submission was graded, whatever it earned; 1: some were not, or the course's own
-              answers do not pass here; 130: interrupted
+exit status   0: every submission was graded, whatever it earned; 1: some were not, or the
+              course's own answers do not pass here; 130: interrupted
 """
 from __future__ import annotations
 
@@ -142,7 +142,8 @@ def match(one: Submission, chapters: dict[str, Notebook]):
     try:
         given = loaded(one)
         names = {(c.metadata.get('nbgrader') or {}).get('grade_id') for c in given.cells}
-        counts = {stem: len(names & {e.name for e in exercises(nb)}) for stem, nb in chapters.items()}
+        counts = {stem: len(names & {e.name for e in exercises(nb)})
+                  for stem, nb in chapters.items()}
         best = max(counts, key=counts.get, default=None)
         if best and counts[best]:
             one.course = chapters[best]
@@ -422,10 +423,10 @@ def check_files(grades: Grades):
         if one.content and not one.path.exists():
             one.path.parent.mkdir(parents=True, exist_ok=True)
             one.path.write_bytes(one.content)
-            grades.warnings.append(f'{one.path} was deleted while grading ran; it has been put back')
+            grades.warnings.append(f'{one.path} was deleted while grading ran; it was put back')
         elif one.content and one.path.read_bytes() != one.content:
-            grades.warnings.append(f'{one.path} was changed while grading ran; what had been handed in '
-                                   'before was graded')
+            grades.warnings.append(f'{one.path} was changed while grading ran; what had been '
+                                   'handed in before was graded')
 
 
 def options_of(args) -> Options:
@@ -445,8 +446,9 @@ def parser() -> argparse.ArgumentParser:
                                 description=__doc__, add_help=True, allow_abbrev=False)
     p.add_argument('submissions', help=argparse.SUPPRESS)
     for flag, kind, default in (
-            ('jobs', int, None), ('scheduler', str, None), ('csv', Path, None), ('json', Path, None),
-            ('timeout', float, None), ('cell-timeout', float, CELL_TIMEOUT),
+            ('jobs', int, None), ('scheduler', str, None), ('csv', Path, None),
+            ('json', Path, None), ('timeout', float, None),
+            ('cell-timeout', float, CELL_TIMEOUT),
             ('mem-limit', float, MEM_LIMIT), ('root', Path, None)):
         p.add_argument(f'--{flag}', f'--{flag.replace("-", "_")}', type=kind, default=default,
                        help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""What grading a class says: a line for each student, the exercises by how many solved them, files."""
+"""What grading a class says: a line for each student, exercises by how many solved them, files."""
 from __future__ import annotations
 
 import csv
@@ -33,8 +33,8 @@ def tell(grades, show):
     show('')
     for one in grades.reference:
         for cell, message in one.faults.items():
-            show(f'note: cell {cell} of {one.path.name} raises here ({first_line(message)}); the run '
-                 'went on')
+            show(f'note: cell {cell} of {one.path.name} raises here ({first_line(message)}); the '
+                 'run went on')
         for m in one.marks:
             if not m['passed']:
                 show(f"warning: the course's own answer to {m['exercise']} does not pass here "

@@ -168,8 +168,8 @@ def new_chapter(number: str, title: str, root=None) -> Path:
     root, title = find_root(root=root), ' '.join(str(title).split())
     number = str(number).strip()
     if not NUMBER.fullmatch(number):
-        raise CourseError(f'NUMBER={number}: two digits are needed, and a letter for a companion, as in '
-                          '12 or 12a')
+        raise CourseError(f'NUMBER={number}: two digits are needed, and a letter for a companion, '
+                          'as in 12 or 12a')
     taken = [p for p in course_notebooks(root) if p.name.split('_')[0] == number]
     if taken:
         raise CourseError(f'NUMBER={number}: is taken by nbs/{taken[0].name}')

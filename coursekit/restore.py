@@ -12,7 +12,7 @@ import secrets
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from .exercises import Exercise, bound, exercises, stub, tree, used_names
+from .exercises import Exercise, bound, exercises, tree, used_names
 from .judge import MAY_RAISE
 from .notebook import Cell, Notebook, parse
 from .records import PASSED, Result
@@ -41,8 +41,8 @@ BEFORE = '''def _before(space):
     functions = {id(f): f for v in [names, *(d for _, d in kept)] for f in v.values()
                  if isinstance(f, types.FunctionType)}
     codes = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions.values()]
-    lists = [shell.ast_transformers, shell.input_transformers_post, shell.input_transformers_cleanup,
-             *shell.events.callbacks.values()]
+    lists = [shell.ast_transformers, shell.input_transformers_post,
+             shell.input_transformers_cleanup, *shell.events.callbacks.values()]
     contents = [list(some) for some in lists]
 
     def put_back(own):
@@ -106,8 +106,9 @@ class Restored:
         found = []
         for p in self.places:
             message = p.refused or known.get(p.exercise.name) or self.message(p, result)
-            found.append({'exercise': p.exercise.name, 'points': 0 if message else p.exercise.points,
-                          'max': p.exercise.points, 'passed': not message, 'message': message})
+            points = p.exercise.points
+            found.append({'exercise': p.exercise.name, 'points': 0 if message else points,
+                          'max': points, 'passed': not message, 'message': message})
         return found
 
     def message(self, p: Place, result: Result) -> str:
@@ -152,7 +153,8 @@ def restored(course: Notebook, submission: Notebook) -> Restored:
 
 def add_answer(cells: list, place: Place, theirs: dict, extra: list[Cell]):
     "Put the guard, the student's own cells that are needed, the answer, and the guard's end."
-    given, token = theirs.get(place.exercise.name) or [], f'_{secrets.token_hex(8)}'  # not the test's
+    given = theirs.get(place.exercise.name) or []
+    token = f'_{secrets.token_hex(8)}'  # not the test's, which the answer must not meet
     own = sorted(bound(place.exercise.solution.source))
     cells.append(cell_of(BEFORE.replace('TOKEN', repr(token))))
     place.before = len(cells)
@@ -217,10 +219,3 @@ def edited(course: Notebook, submission: Notebook) -> list[str]:
         elif cell.source.strip() != e.test.source.strip():
             notes.append(f'the test of {e.name} was edited')
     return notes
-
-
-def same_as_stub(course: Notebook, submission: Notebook) -> bool:
-    "Was nothing answered at all?"
-    theirs = answers(submission)
-    return all([c.source.strip() for c in theirs.get(e.name, ())] == [stub(e.solution.source).strip()]
-               for e in exercises(course))

@@ -46,8 +46,8 @@ class Saves:
         return self.data
 
     def look(self, now: float | None = None) -> tuple[list[Path], list[Path]]:
-        """-> the notebooks saved since the last look that told of them, and among all files those in
-        which something changed that counts for a run.
+        """-> the notebooks saved since the last look that told of them, and among all files those
+        in which something changed that counts for a run.
 
         Nothing is told while a file is still changing: of many saves in a row, the last counts.
         """

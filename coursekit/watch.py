@@ -34,7 +34,7 @@ STOPS = 'SIGINT', 'SIGTERM', 'SIGHUP'
 
 
 def watch(paths, options: Options, root=None, show=print) -> Outcome:
-    "Run, wait for saves, and run again, until Ctrl-C. -> what the last run came to; its status is 0"
+    "Run, wait for saves, run again, until Ctrl-C. -> what the last run came to; its status is 0"
     watcher = Watcher(paths, options, root, show)
 
     async def main():
@@ -52,14 +52,15 @@ def watch(paths, options: Options, root=None, show=print) -> Outcome:
 class WatchPlan(Plan):
     """A plan in which what was just saved comes first.
 
-    It does not wait for notebooks that are merely yet to be run, on the first day nearly all of them;
-    only for those that were saved too, and for those that failed.
+    It does not wait for notebooks that are merely yet to be run, on the first day nearly all of
+    them; only for those that were saved too, and for those that failed.
     """
     saved = frozenset()
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.threads = max(1, cores() // (self.options.jobs or cores()))  # as in a run of everything
+        jobs = self.options.jobs or cores()
+        self.threads = max(1, cores() // jobs)  # as in a run of everything
 
     def prefer(self, paths):
         "The notebooks saved, and what they wait for, come before all others."
@@ -228,8 +229,8 @@ class Watcher:
 
 
 class Kept:
-    """A pool kept from run to run, so that the libraries are imported once, before anybody saves. To
-    a `Run` it is a pool that is opened and closed."""
+    """A pool kept from run to run, so that the libraries are imported once, before anybody saves.
+    To a `Run` it is a pool that is opened and closed."""
 
     def __init__(self):
         self.opening = self.pool = self.made_of = None

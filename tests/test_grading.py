@@ -1,4 +1,4 @@
-"""Grading a class: the course's tests decide, and whatever one submission does costs only itself."""
+"""Grading a class: the course's tests decide, and what one submission does costs only itself."""
 import csv
 import json
 import os
@@ -35,7 +35,8 @@ GOOD = {'01-ex1': 'def double(x):\n    return x + x', '01-ex2': 'def area(w, h):
 def marked(source, name, points=None):
     marks = {'grade': points is not None, 'grade_id': name, 'locked': points is not None,
              'schema_version': 3, 'solution': points is None, 'task': False}
-    return code(source, id=name, metadata={'nbgrader': marks | ({'points': points} if points else {})})
+    marks |= {'points': points} if points else {}
+    return code(source, id=name, metadata={'nbgrader': marks})
 
 
 def make_course(root):
@@ -192,7 +193,8 @@ def test_summary_and_files(honest, tmp_path):
 # Submissions that misbehave
 
 def hostile(neighbour):
-    sleeper = f"import subprocess\nsubprocess.Popen(['python3', '-c', 'import time; time.sleep(600)  # {WORD}'], start_new_session=True)"
+    sleeper = ("import subprocess\nsubprocess.Popen(['python3', '-c', 'import time; "
+               f"time.sleep(600)  # {WORD}'], start_new_session=True)")
     return {
         'hangs': 'while True: pass',
         'exits': 'import os\nos._exit(0)',
@@ -208,11 +210,13 @@ def hostile(neighbour):
         'module': 'import exp.nb_00 as m\nm.test_eq = lambda a, b: None\ntest_eq = m.test_eq',
         'code': 'test_eq.__code__ = (lambda a, b: None).__code__',
         'edits': 'open("../exp/nb_00.py", "w").write("def test_eq(a, b): pass")\n'
-                 'import importlib, exp.nb_00\nimportlib.reload(exp.nb_00)\nfrom exp.nb_00 import *',
+                 'import importlib, exp.nb_00\nimportlib.reload(exp.nb_00)\n'
+                 'from exp.nb_00 import *',
         'shadows': 'class Same(int):\n    __eq__ = lambda a, b: True\nint = Same\n'
                    'AssertionError = ValueError\ndef abs(x): return 0',
         'transforms': 'get_ipython().input_transformers_post.append(lambda lines: ["pass\\n"])',
-        'guard': 'import sys\nfor k in list(vars(sys)):\n    if len(k) == 17 and k[0] == "_": delattr(sys, k)',
+        'guard': 'import sys\nfor k in list(vars(sys)):\n'
+                 '    if len(k) == 17 and k[0] == "_": delattr(sys, k)',
     }
 
 
@@ -224,7 +228,8 @@ EXPECTED = {
     'orphans': (2, 3, ''), 'parent': (0, 0, 'killed the process that runs it'),
     'greedy': (0, 3, 'out of memory: used'), 'talks': (2, 3, ''), 'file': (0, 3, 'File too large'),
     'vandal': (2, 3, ''), 'neighbour': (2, 3, ''), 'tests': (0, 0, '9 is not 8'),
-    'module': (0, 0, '9 is not 8'), 'code': (0, 0, '9 is not 8'), 'edits': (0, 0, '9 is not 8'), 'shadows': (0, 0, 'AssertionError: 9 is not 8'),
+    'module': (0, 0, '9 is not 8'), 'code': (0, 0, '9 is not 8'), 'edits': (0, 0, '9 is not 8'),
+    'shadows': (0, 0, 'AssertionError: 9 is not 8'),
     'transforms': (0, 0, TAMPERED), 'guard': (0, 0, TAMPERED)}
 CHEATS = 'tests', 'module', 'code', 'edits', 'shadows', 'transforms', 'guard'
 
@@ -291,7 +296,8 @@ def test_no_other_notebook_travels_with_a_submission(tmp_path):
     plan = grading.ClassPlan(collect(room.folder, room.course.root), Options(), room.course.root)
     contents = grading.ClassFiles(plan).contents(plan.job('anna/01_sizes'))
     assert [n for n in contents if n.endswith('.ipynb')] == ['course/nbs/01_sizes.ipynb']
-    assert 'course/exp/nb_00.py' in contents and b'2 * x' not in contents['course/nbs/01_sizes.ipynb']
+    assert 'course/exp/nb_00.py' in contents
+    assert b'2 * x' not in contents['course/nbs/01_sizes.ipynb']
 
 
 def test_links_are_not_followed(tmp_path):
@@ -312,7 +318,9 @@ def test_command_line(tmp_path):
     done = call([*command, str(room.folder), '--csv', str(tmp_path / 'g.csv'), '--mem_limit', '2'])
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'anna/01_sizes: 5 of 5 points' in done.stdout
-    assert (tmp_path / 'g.csv').read_text().startswith('student,points,max,01-ex1,01-ex2,note\nanna,5,5')
+    head, anna = (tmp_path / 'g.csv').read_text().splitlines()
+    assert head == 'student,points,max,01-ex1,01-ex2,note' and anna == 'anna,5,5,2,3,'
     bad = call([*command, str(room.folder), '--jobs', '0'])
-    assert bad.returncode == 1 and bad.stderr == 'error: --jobs 0: a whole number above 0 is needed\n'
+    assert bad.returncode == 1
+    assert bad.stderr == 'error: --jobs 0: a whole number above 0 is needed\n'
     assert '--scheduler HOST:PORT' in call([*command, '--help']).stdout

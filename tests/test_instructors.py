@@ -21,7 +21,8 @@ BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', PAGE, re.M | re.S)
 def commands(name):
     "Every call of a program on the page, as lists of words."
     text = '\n'.join(body.replace('\\\n', ' ') for _, body in BLOCKS)
-    text += '\n'.join(re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', PAGE, flags=re.M | re.S)))
+    prose = re.sub(r'^```.*?^```', '', PAGE, flags=re.M | re.S)
+    text += '\n'.join(re.findall(r'`([^`\n]+)`', prose))
     return [shlex.split(m) for m in re.findall(rf'{re.escape(name)}[ \n]([^\n]*)', text + '\n')]
 
 
@@ -61,7 +62,8 @@ def test_ci_files():
     github, gitlab = (yaml.safe_load(body) for kind, body in BLOCKS if kind == 'yaml')
     steps = github['jobs']['notebooks']['steps']
     assert all(('uses' in step) != ('run' in step) for step in steps)
-    assert github[True].keys() == {'push', 'pull_request', 'schedule'}  # YAML 1.1 reads `on` as true
+    on = github[True]  # YAML 1.1 reads `on` as true
+    assert on.keys() == {'push', 'pull_request', 'schedule'}
     assert gitlab['notebooks']['artifacts']['reports'] == {'junit': 'results.xml'}
     assert sum('--junit results.xml' in str(s.get('run')) for s in steps) == 3
 

@@ -15,7 +15,7 @@ import pytest
 from coursekit.exercises import BEGIN, exercises, student_copy
 from coursekit.notebook import load
 
-pytest.importorskip('nbgrader', reason='nbgrader is not part of the environment: pip install nbgrader')
+pytest.importorskip('nbgrader', reason='the course does not need it: pip install nbgrader')
 ROOT = Path(__file__).parent.parent
 CHAPTER = '00_exports'
 SOURCE = load(ROOT / 'nbs' / f'{CHAPTER}.ipynb')
@@ -79,7 +79,7 @@ def scores(folder, student):
 def test_release_and_student_edition_agree_cell_by_cell(folder):
     theirs = json.loads((folder / 'release' / CHAPTER / f'{CHAPTER}.ipynb').read_text())['cells']
     ours = student_copy(SOURCE)['cells']
-    assert 'import notebook2script' in ''.join(theirs.pop()['source'])  # the export, which we leave out
+    assert 'import notebook2script' in ''.join(theirs.pop()['source'])  # which we leave out
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs):
         assert mine['id'] == other['id'] and mine['cell_type'] == other['cell_type']
@@ -97,7 +97,8 @@ def test_everything_the_release_needs_is_in_it(folder):
 @pytest.mark.parametrize('student, solved', [
     ('solved', POINTS), ('stub', {}), ('half', ['00-ex1', '00-ex3'])])
 def test_points(folder, student, solved):
-    assert scores(folder, student) == {name: p if name in solved else 0 for name, p in POINTS.items()}
+    expected = {name: p if name in solved else 0 for name, p in POINTS.items()}
+    assert scores(folder, student) == expected
 
 
 def test_grading_here_gives_the_same_points(folder):
