@@ -48,7 +48,7 @@ def page(module: str, entry: dict, source: str) -> str:
     "A module's page: each name of its `__all__` with signature and docstring, as they stand in it."
     defined = {name: node for node in ast.parse(source).body for name in names_of(node)}
     chapter = f'[{entry["title"]}](../nbs/{entry["notebook"]})'
-    parts = [f'# `exp.{module}`', f'From the chapter {chapter}.',
+    parts = [f'# exp.{module} · {entry["title"]}', f'From the chapter {chapter}.',
              f'{FENCE}{{py:module}} exp.{module}\n{FENCE}']
     parts += [described(name, defined.get(name)) for name in entry['names']]
     return '\n\n'.join(parts) + '\n'

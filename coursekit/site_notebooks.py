@@ -160,10 +160,12 @@ def chapter_page(notebook: Notebook, card: str, pages: dict[str, str], solutions
 
 
 def shown(out: dict) -> dict:
-    "An output without what is for programs alone."
-    if 'data' not in out:
+    "An output without what is for programs alone; the line of a claim may be folded."
+    data = out.get('data', {})
+    if CLAIM not in data:
         return out
-    return {**out, 'data': {k: v for k, v in out['data'].items() if k != CLAIM}}
+    line = html.escape(''.join(data.get('text/plain', '')))
+    return {**out, 'data': {'text/html': f'<p class="claim">{line}</p>'}}
 
 
 def fenced(source: str) -> bool:

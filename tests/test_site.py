@@ -144,10 +144,10 @@ def test_the_chapter_itself_is_not_changed():
 
 def test_what_programs_read_and_the_installing_cell_stay_out_of_the_page():
     claim = {'output_type': 'display_data', 'metadata': {},
-             'data': {'application/vnd.course.claim+json': {}, 'text/plain': 'a claim'}}
+             'data': {'application/vnd.course.claim+json': {}, 'text/plain': 'a < b'}}
     cells = page(notebook(md('# T'), {**code('x'), 'id': site_colab.ID}, code('y', claim)))
     assert [c['source'] for c in cells[1:]] == ['y']
-    assert cells[1]['outputs'][0]['data'] == {'text/plain': 'a claim'}
+    assert cells[1]['outputs'][0]['data'] == {'text/html': '<p class="claim">a &lt; b</p>'}
 
 
 # The map
