@@ -20,7 +20,7 @@ what to run
   --root DIR        the course's folder (default: the nearest above PATH that holds nbs/)
 
 how
-  --jobs N          so many at a time (default: one for each core)
+  --jobs N          so many at a time (default: one for each core); each has cores/N threads
   --engine fork     children of a process that has torch and the like imported already, with
                     ipykernel's own shell: fast (Linux; the default there)
   --engine kernel   a real Jupyter kernel for each notebook

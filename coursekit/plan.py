@@ -101,8 +101,9 @@ class Plan:
         self.order = broken + self.graph.order(lambda key: self.history.seconds(key) or 10.0)
         self.counts = {k: (count_cells(nb), count_tests(nb)) for k, nb in readable.items()}
         self.todo = [k for k in self.order if not (self.items[k].skip or self.items[k].error)]
-        self.jobs = max(1, min(options.jobs or cores(), len(self.todo)))
-        self.threads = max(1, cores() // self.jobs)
+        jobs = options.jobs or cores()
+        self.jobs = max(1, min(jobs, len(self.todo)))
+        self.threads = max(1, cores() // jobs)  # numbers must not depend on how many are run
 
     def item(self, path: Path) -> Item:
         inside = self.root in path.parents

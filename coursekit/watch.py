@@ -23,7 +23,7 @@ from .discovery import root_of
 from .engine_fork import PARENT_DIED
 from .export import export
 from .notebook import CourseError
-from .plan import Options, Plan, cores
+from .plan import Options, Plan
 from .progress import progress_for
 from .records import BLOCKED, SKIPPED, Result
 from .report import exercise_table, totals, word
@@ -56,11 +56,6 @@ class WatchPlan(Plan):
     them; only for those that were saved too, and for those that failed.
     """
     saved = frozenset()
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        jobs = self.options.jobs or cores()
-        self.threads = max(1, cores() // jobs)  # as in a run of everything
 
     def prefer(self, paths):
         "The notebooks saved, and what they wait for, come before all others."

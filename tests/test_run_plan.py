@@ -165,4 +165,6 @@ def test_threads_are_shared_out(course, monkeypatch):
     env = Plan([], Options(jobs=2), course.root).env()
     assert env['OMP_NUM_THREADS'] == env['MKL_NUM_THREADS'] == '4'
     assert Plan([], Options(), course.root).jobs == 4
+    assert Plan([], Options(), course.root).env()['OMP_NUM_THREADS'] == '1'
+    assert Plan([], Options(jobs=1), course.root).env()['OMP_NUM_THREADS'] == '8'
     assert env['PYTHONPATH'].split(':')[0] == str(course.root)
