@@ -3,7 +3,7 @@
 Exported from nbs/10c_fp16.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:50bb5c9e777831e5 head:37540f69
+# notebook2script 1 sha256:308a9cd616250ee7 head:37540f69
 __all__ = ['float_layout', 'float_bits', 'decode_bits', 'draw_bits', 'LossScaler', 'unscale_',
            'MixedPrecision', 'saved_bytes']
 
@@ -133,13 +133,13 @@ def _as_float(x):
     return x
 
 
-# %% 10c_fp16.ipynb cell 61 #a4d1bfa7
+# %% 10c_fp16.ipynb cell 61 #3fa3dc59
 class _Casting(Callback):
     def __init__(self, dtype):
         if dtype not in (torch.float16, torch.bfloat16):
             raise ValueError('MixedPrecision: dtype must be torch.bfloat16 or torch.float16, '
                              f'not {dtype!r}')
-        self.dtype, self._handles, self._casts = dtype, [], []
+        self.dtype, self.skipped, self._handles, self._casts = dtype, [], [], []
 
     def before_fit(self, learn):
         "Hook the model."
@@ -185,7 +185,7 @@ class _Scaling(_Casting):
             self._skip(learn)
 
 
-# %% 10c_fp16.ipynb cell 68 #e89eee6c
+# %% 10c_fp16.ipynb cell 68 #bfbe83c1
 class MixedPrecision(_Scaling):
     """Trains in 16 bits where that is safe: the model under autocast, weights and loss in float32.
 
@@ -203,7 +203,6 @@ class MixedPrecision(_Scaling):
         super().__init__(dtype)
         scaler = LossScaler(init_scale, growth_factor, backoff_factor, growth_interval)
         self.scaler = scaler if dtype == torch.float16 else None
-        self.skipped = []
 
     def _skip(self, learn):
         self.skipped.append((learn.epoch, learn.batch))
@@ -224,7 +223,7 @@ class MixedPrecision(_Scaling):
             setattr(self.scaler, name, value)
 
 
-# %% 10c_fp16.ipynb cell 89 #eefc8a6e
+# %% 10c_fp16.ipynb cell 92 #eefc8a6e
 def saved_bytes(model, f):
     """How many bytes autograd keeps from the call `f()` for its backward pass. -> int
 
@@ -245,5 +244,5 @@ def saved_bytes(model, f):
 
 
 # cell hashes: af678761:a784e2a4 300d26ed:0f10f53e 0e956e91:7d4347e1 3de831e5:b5c001fe
-#   d8c6851f:befc0d00 81758bb3:4c8f31a0 a4d1bfa7:357c3918 1601ab39:f8ca8adc e89eee6c:c98257f1
+#   d8c6851f:befc0d00 81758bb3:4c8f31a0 3fa3dc59:272dceb3 1601ab39:f8ca8adc bfbe83c1:95995b23
 #   eefc8a6e:a9d24d57
