@@ -3,7 +3,7 @@
 Exported from nbs/10c_fp16.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:308a9cd616250ee7 head:37540f69
+# notebook2script 1 sha256:50935b80da85f2e1 head:37540f69
 __all__ = ['float_layout', 'float_bits', 'decode_bits', 'draw_bits', 'LossScaler', 'unscale_',
            'MixedPrecision', 'saved_bytes']
 
@@ -223,7 +223,7 @@ class MixedPrecision(_Scaling):
             setattr(self.scaler, name, value)
 
 
-# %% 10c_fp16.ipynb cell 92 #eefc8a6e
+# %% 10c_fp16.ipynb cell 93 #eefc8a6e
 def saved_bytes(model, f):
     """How many bytes autograd keeps from the call `f()` for its backward pass. -> int
 
