@@ -171,7 +171,7 @@ def few_labels(tensors, seed, epochs, cbs, n=1000):
 
 
 def train(name, seeds, all_epochs):
-    "One change a row, with 1,000 labels; and four times the labels in as many steps."
+    "One change a row, with 1,000 labels; and four times the labels in about as many steps."
     tensors = load(name)
     outside = 'zeros' if name == 'digits' else 'reflection'
     bend = dict(zoom=1.1, rotate=8, translate=.06, padding=outside)
@@ -185,7 +185,7 @@ def train(name, seeds, all_epochs):
                 rows[change].append(evaluate(learn.model, dl, accuracy)[0])
                 if change == 'affine':
                     rows['affine, 8 views'].append(accuracy(*tta(learn, tfms, n=8, dl=dl)).item())
-            learn, dl = few_labels(tensors, seed, max(1, epochs // 4), [], n=4000)
+            learn, dl = few_labels(tensors, seed, -(-epochs // 4), [], n=4000)
             rows['4,000 labels'].append(evaluate(learn.model, dl, accuracy)[0])
         show(rows, f'{tensors[-1]}, 1,000 labels, {epochs} epochs, n={seeds}')
 
