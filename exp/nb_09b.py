@@ -3,7 +3,7 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:fb74df15a4c170b9 head:e64aa017
+# notebook2script 1 sha256:1da3c98b27f11f05 head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
@@ -164,7 +164,12 @@ _SIGMOID = (F.binary_cross_entropy_with_logits, torch.nn.BCEWithLogitsLoss)
 
 
 def activation_for(loss_func):
-    "The function that makes probabilities of scores, given a loss; the identity if unknown."
+    """The function that makes probabilities of scores, given a loss; the identity if unknown.
+
+    A loss of your own says it by a method or attribute `activation`.
+    """
+    if hasattr(loss_func, 'activation'):
+        return loss_func.activation
     if loss_func in _SOFTMAX or type(loss_func) in _SOFTMAX:
         return lambda scores: scores.softmax(1)
     if loss_func in _SIGMOID or type(loss_func) in _SIGMOID:
@@ -321,5 +326,5 @@ def _draw(xs, titles, right):
 
 
 # cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:d3d25f90
-#   9ac556e9:9cb8585b e6acbf91:fd1eb5cb 1feee11a:9d342ceb 190aa3e6:90c187ce 32ecd222:96cf8ccb
+#   9ac556e9:9cb8585b e6acbf91:f98b8978 1feee11a:9d342ceb 190aa3e6:90c187ce 32ecd222:96cf8ccb
 #   5fc8f189:99e5a113 f904b680:d129b55c f0feaeed:20a56fa9 06ebdf95:cbbbd2ad

@@ -3,7 +3,7 @@
 Exported from nbs/10b_mixup_label_smoothing.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:4920dfb6d35b6fcf head:0093196e
+# notebook2script 1 sha256:9e2dfcfd4d96930c head:0093196e
 __all__ = ['mix_images', 'unreduced', 'mixed_loss', 'MixUp', 'cut_box', 'paste_box', 'CutMix',
            'LabelSmoothing', 'calibration_bins', 'ece', 'reliability_diagram']
 
@@ -235,6 +235,10 @@ class LabelSmoothing(torch.nn.Module):
         losses = torch.lerp(nll, -log_p.mean(1), self.eps)
         return losses if self.reduction == 'none' else getattr(losses, self.reduction)()
 
+    def activation(self, preds):
+        "Probabilities of scores: (bs, K, …) -> (bs, K, …)"
+        return preds.softmax(1)
+
     def extra_repr(self):
         return f'eps={self.eps}, reduction={self.reduction!r}'
 
@@ -286,4 +290,4 @@ def reliability_diagram(probs, targs, n_bins=15, ax=None, title=None):
 
 # cell hashes: 606ba475:7e152703 609486b0:855139b7 a601f15f:13856d1a 6197c857:cc749cec
 #   00013f56:f0274daf 36615471:cfadfd60 19f39c25:93210aa0 89fc5668:898bf7d8 23e86c9b:192faa42
-#   998c9aa6:cb2245ce 0cb36bdf:ed612f96 46350a13:f46f8512
+#   998c9aa6:730bdaa0 0cb36bdf:ed612f96 46350a13:f46f8512
