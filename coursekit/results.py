@@ -1,7 +1,7 @@
 """Claims on record: `results.json`, and the table in README.md that comes from it.
 
 `python -m coursekit.results` brings the table up to date; `python -m coursekit.results --check`
-only says whether it is.
+only says whether it is; `--adopt FILE` puts claims on record that a benchmark measured.
 """
 from __future__ import annotations
 
@@ -100,6 +100,16 @@ def merge(old: dict, results, around: dict, only=None) -> dict:
               'chapters': sorted(others + chapters, key=chapter_key)}
     used = {e.get('environment') for part in record.values() for e in part}
     return record | {'environments': [known[k] for k in sorted(used & known.keys())]}
+
+
+def adopt(old: dict, claims: list[dict], around: dict) -> dict:
+    "The record with claims that come from no run of a chapter, such as those of bench/recipes.json."
+    fresh = [{**{k: c.get(k) for k in FIELDS}, 'environment': around['id']} for c in claims]
+    known = set(map(identity, fresh))
+    kept = [c for c in old['claims'] if identity(c) not in known]
+    around = [e for e in old['environments'] if e['id'] != around['id']] + [around]
+    return old | {'claims': sorted(kept + fresh, key=order),
+                  'environments': sorted(around, key=lambda e: e['id'])}
 
 
 def real_data(root) -> set[str] | None:
@@ -287,6 +297,10 @@ def main():
             if not readme_is_current(root):
                 sys.exit('README.md: the results table is out of date; '
                          'run `python -m coursekit.results`')
+        elif '--adopt' in sys.argv[1:]:
+            claims = json.loads(Path(sys.argv[sys.argv.index('--adopt') + 1]).read_text(encoding='utf-8'))
+            write(adopt(read(root), claims, environment(threads=1)), root)
+            print(f'results.json: {plural(len(claims), "claim")} adopted')
         else:
             done = 'updated' if update_readme(root) else 'was up to date'
             print(f'README.md: results table {done}')

@@ -68,6 +68,17 @@ def test_what_is_real_data(tmp_path, monkeypatch):
     assert results.real_data(tmp_path) == {'mnist'} and results.real_data(tmp_path / 'data') is None
 
 
+def test_claims_of_a_benchmark_are_adopted_and_stay():
+    old = merge(results.read('/nowhere'), [result(claim())])
+    bench = {**claim('full recipe', .99, data='cifar10'), 'chapter': '03', 'notebook': '03_train.ipynb',
+             'cell': None}
+    new = results.adopt(old, [bench], {**HERE, 'id': 'e9'})
+    assert names(new) == [('03', 'full recipe', 'cifar10'), ('03', 'acc', 'digits')]
+    assert [e['id'] for e in new['environments']] == ['e1', 'e9']
+    assert results.adopt(new, [bench], {**HERE, 'id': 'e9'}) == new
+    assert names(merge(new, [result(claim(value=.91))])) == names(new)
+
+
 def test_environments_that_nothing_refers_to_are_dropped():
     old = merge(results.read('/nowhere'), [result(claim())])
     new = results.merge(old, [result(claim())], {**HERE, 'id': 'e2'})
