@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:2c0e36a165bc83ea head:b13b5310
+# notebook2script 1 sha256:ae2a6649d55f178f head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -493,7 +493,26 @@ def _join(tensors):
     return flat
 
 
-# %% 09_optimizers.ipynb cell 123 #c1026c30
+# %% 09_optimizers.ipynb cell 123 #567a235b
+import itertools
+
+
+def _kind(p):
+    "Tensors of one kind can be concatenated as they are."
+    return p.ndim, tuple(p.shape[1:])
+
+
+def _runs(flat, params):
+    "Neighbours of one kind. -> (first, last + 1, where their gradients go: a window on `flat`)"
+    start = place = 0
+    for (_, shape), run in itertools.groupby(params, _kind):
+        run = list(run)
+        size = sum(p.numel() for p in run)
+        yield start, start + len(run), flat[place:place + size].view(-1, *shape)
+        start, place = start + len(run), place + size
+
+
+# %% 09_optimizers.ipynb cell 125 #c1026c30
 from collections import ChainMap
 
 
@@ -504,26 +523,28 @@ class _Buffer:
         self.size = min(size, len(flat)) or 1
         joined = {k: _join([s[k] for s in states]) for k in states[0] if k not in numbers}
         self.grad = torch.empty_like(flat) if len(params) > 1 else None
-        self.grads = _views(self.grad, params) if len(params) > 1 else None
+        self.runs = [*_runs(self.grad, params)] if len(params) > 1 else []
+        self.grad_blocks = self.grad.split(self.size) if len(params) > 1 else None
         pieces = zip(*[t.split(self.size) for t in joined.values()]) if joined else None
         self.blocks = [(p, numbers | dict(zip(joined, next(pieces)) if joined else {}))
                        for p in flat.split(self.size)]
         self.states = [ChainMap({k: s[k] for k in joined}, self.blocks[0][1]) for s in states]
 
-    def flat_grad(self, grads):
-        "The gradients in one tensor: copied together, or the only one as it is."
+    def cut(self, grads):
+        "The gradients, joined, or the only one as it is, in blocks."
         if self.grad is None:
-            return grads[0].reshape(-1)
-        torch._foreach_copy_(self.grads, grads)
-        return self.grad
+            return grads[0].reshape(-1).split(self.size)
+        for start, end, window in self.runs:
+            (torch.cat if grads[start].ndim else torch.stack)(grads[start:end], out=window)
+        return self.grad_blocks
 
     def advance(self, calls, grads):
-        for (p, state), grad in zip(self.blocks, self.flat_grad(grads).split(self.size)):
+        for (p, state), grad in zip(self.blocks, self.cut(grads)):
             _apply(calls, p, grad, state)
         torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
 
-# %% 09_optimizers.ipynb cell 125 #80ecd994
+# %% 09_optimizers.ipynb cell 127 #80ecd994
 class FlatOptimizer(Optimizer):
     """An `Optimizer` that runs over few long tensors in place of many; same results, faster.
 
@@ -559,6 +580,7 @@ class FlatOptimizer(Optimizer):
             size = min(size, sum(p.numel() for p in ps))
             large = [([p], [s]) for p, s in zip(ps, states) if p.numel() >= size]
             small = [(p, s) for p, s in zip(ps, states) if p.numel() < size]
+            small.sort(key=lambda pair: _kind(pair[0]))
             joined = [tuple(map(list, zip(*small)))] if small else []
             made += [_Buffer(*pair, size) for pair in large + joined]
         self.state.update({p: s for buffer in made for p, s in zip(buffer.params, buffer.states)})
@@ -579,4 +601,4 @@ def _places(params, grads):
 #   fd643e6e:0fe4bbaf 69e04891:8609a575 c579666f:8db60887 5b845c0b:13ee197b e9e06046:ab4115d9
 #   7640d58c:f19e0c23 cf4a081b:edb42df0 f49ffff5:5d030bed 31e56ef2:639424f4 31b7c926:0f5c4e1f
 #   64268c49:15d04e38 e0737335:bfecea1a 2e253fc4:3d678d6a 6bbb6b5a:e3cae64b 8e4b2338:17716381
-#   538abae2:12baf303 c1026c30:7f388b1e 80ecd994:d9b6c825
+#   538abae2:12baf303 567a235b:897cfdfb c1026c30:126d50cb 80ecd994:63c4863d
