@@ -3,7 +3,7 @@
 Exported from nbs/02c_autograd.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:7bef5bc681cac40d head:923be1a6
+# notebook2script 1 sha256:d984806e727b4b39 head:923be1a6
 __all__ = ['Picture', 'unbroadcast', 'no_grad', 'Rule', 'SMALL', 'Edge', 'Node', 'OPS', 'Op',
            'Tensor', 'op', 'tape_of', 'draw_graph', 'gradcheck', 'check_op']
 
@@ -572,7 +572,7 @@ def _first(t, gradient):
         if t.data.numel() != 1:
             raise RuntimeError(f'backward: this Tensor has shape {tuple(t.shape)}, not one '
                                'element; reduce it first, by .sum() or .mean(), or pass gradient=')
-        return torch.ones_like(t.data)
+        return torch.full_like(t.data, 1.)
     g = torch.as_tensor(_array(gradient), dtype=t.dtype, device=t.device)
     if g.shape != t.shape:
         raise RuntimeError(f'backward: gradient has shape {tuple(g.shape)}, '
@@ -1201,8 +1201,8 @@ def _cross_entropy(a, target):
 def _cross_entropy_slope(g, target, aux):
     "(p − 1 at the true class) · g / n"
     p, n = aux.exp(), len(target)
-    p.scatter_add_(1, target[:, None], p.new_full((n, 1), -1.))
-    return p.mul_(g).div_(n)
+    p.scatter_(1, target[:, None], -1., reduce='add')
+    return p.mul_(float(g) / n)
 
 
 def _scores(r):
@@ -1223,11 +1223,11 @@ Tensor.to = op('to', 'The same numbers in another dtype.', lambda a, dtype: a.to
 #   9e8911bb:c078990f 25555dc1:ad56e2f1 232b244b:7349e3f7 865c84f8:3bd7aa1e a0837336:6243dc92
 #   06ae61dd:4af88c16 fe31ae46:b3504441 5a7a46de:efea32fa f677e948:30e8d7b6 4352292c:ed2681ee
 #   dec12f34:b4e8d53b cc6dc683:2c71ae0b 0613824b:1f93fb97 bb1ac8c0:4786c3c8 6d15f72b:1d4b8333
-#   b8fb3620:4f379e22 56ab508d:e9d85b8e e9f5ea9d:24522d35 16ece402:1741a41a f4b4b429:6465dcd6
+#   b8fb3620:4f379e22 56ab508d:e9d85b8e e9f5ea9d:24522d35 16ece402:eeebb072 f4b4b429:6465dcd6
 #   bd4659b5:76b601e7 65a4ddc8:78b92e39 47b5c364:2cde2f66 5037fbc6:c2a11eb5 26803fae:c3d42986
 #   81c244a8:f6e89c5e 6c2cf001:e5a66198 520eee16:9f2e35c6 eb06d9c0:5f895e3e 4e6699a7:920a2552
 #   919f6434:b690ec48 f6bb3f2d:f2d49785 b20a03da:2b2b6a0b bb82c1ba:837348e4 f8f192be:f20bebe7
 #   cc0fd322:27a73647 a1735356:8d7999a8 cea11dd3:0a8926db 6aad5c2b:8f0aa27c 248f519a:01bcb602
 #   acd9baa6:25d66ba8 56a1cde5:b66805e1 32c34c43:766d2a29 43af1a07:1d71fca4 d360a645:ae7f149e
 #   d0351416:ffb72033 b0d8e216:a1aa16c2 e7bf27a9:33b18582 a07a607e:ab2c0262 e4f4d59c:6383868e
-#   6679eee5:3b2d8379 fd43dcfa:7ce31548 48c19f9d:ce29fbd8 391e4cbf:ffd7d6e0
+#   6679eee5:3b2d8379 fd43dcfa:7ce31548 48c19f9d:c3cf5f2f 391e4cbf:ffd7d6e0
