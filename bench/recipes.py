@@ -70,14 +70,14 @@ def cifar10():
         with np.load(fetch('cifar10') / file, allow_pickle=False) as found:
             x, y = torch.from_numpy(found['x']), torch.from_numpy(found['y'])
         return x.permute(0, 3, 1, 2).contiguous() / 255, y
-    return normalised(*load('cifar10_train20k.npz'), *load('cifar10_test1k.npz'), 'cifar10 20k/1k')
+    return normalised(*load('cifar10_train20k.npz'), *load('cifar10_test1k.npz'), 'cifar10')
 
 
 def all_pictures():
     data = (ImageList.from_folder(pictures()).split(split_by_grandparent).label(label_by_parent)
             .transform(ToTensor()))
     train, valid = (ds.gather(range(len(ds))) for ds in (data.train, data.valid))
-    return normalised(*train, *valid, 'pictures 64 px')
+    return normalised(*train, *valid, 'pictures')
 
 
 def imagenette(size=128):
@@ -207,12 +207,18 @@ def settings(recipe):
     return ', '.join(f'{k}={called(v)}' for k, v in values.items())
 
 
-def record(data, recipe, runs):
+def size(train):
+    "How many pictures a set has, and how many pixels high they are."
+    return f'{len(train):,} pictures of {train.gather([0])[0].shape[-2]} px'
+
+
+def record(data, train, recipe, runs):
     "What results.json holds of a recipe: its accuracy, with the spread over the seeds."
     accs, seconds, cpu = zip(*runs)
     sd = float(f'{stdev(accs):.4g}') if len(accs) > 1 else None
     return dict(chapter='11', notebook='11_train_imagenette.ipynb', cell=None,
-                name=f'accuracy of the full recipe, {recipe.epochs} epochs (bench/recipes.py)',
+                name=f'accuracy of the full recipe: {size(train)}, {recipe.epochs} epochs '
+                     '(bench/recipes.py)',
                 data=data, value=float(f'{mean(accs):.4g}'), sd=sd, n=len(accs), unit=None,
                 at_least=recipe.floor, at_most=None, seconds=round(mean(cpu), 1))
 
@@ -247,7 +253,7 @@ def main(set, seeds=3, epochs=None, fast=False, json=None, threads=1, first=0, *
         print('seed {}: accuracy {:.4f}, {:.0f} s, {:.0f} s of processor time'
               .format(seed, *runs[-1]), flush=True)
         if json:
-            write(json, [record(data, recipe, runs)])
+            write(json, [record(data, train, recipe, runs)])
     accs, seconds, cpu = zip(*runs)
     sd = f' ± {stdev(accs):.4f}' if len(accs) > 1 else ''
     print(f'accuracy {mean(accs):.4f}{sd}, n={len(accs)}, {mean(seconds):.0f} s for a seed '

@@ -31,8 +31,14 @@ def digest(data) -> str:
 
 
 def version(name: str) -> str:
-    "A package's version. importlib.metadata's own parses the whole of its description for it."
-    return VERSION.search(distribution(name).read_text('METADATA'))[1]
+    """A package's version. importlib.metadata's own parses the whole of its description for it.
+
+    Raises PackageNotFoundError for one that is not there, or whose record is damaged.
+    """
+    found = VERSION.search(distribution(name).read_text('METADATA') or '')
+    if not found:
+        raise PackageNotFoundError(name)
+    return found[1]
 
 
 def versions() -> dict[str, str]:
@@ -41,7 +47,7 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             found[name] = version(name)
-        except (PackageNotFoundError, AttributeError):
+        except PackageNotFoundError:
             pass
     return found | {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
@@ -57,12 +63,6 @@ def data_files(root: Path) -> dict[str, str]:
         files = list(folder.glob('*')) if folder.is_dir() else []
     return {str(f.relative_to(root)): digest(f.read_bytes()) for f in sorted(files)
             if f.is_file() and f.suffix != '.md' and f.stat().st_size <= BIG}
-
-
-def cores() -> int:
-    "The processor cores this process may use."
-    affinity = getattr(os, 'sched_getaffinity', None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def surroundings(root: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ from .cache import BIG, PACKAGES, versions
 from .notebook import CourseError, course_notebooks
 from .outputs import dumps
 from .plan import THREADS, TOOLS, Plan, preloads
+from .processes import cores
 from .records import ERROR, TIMEOUT, Job, Result
 
 CONNECT = 30           # seconds until a scheduler must have answered
@@ -77,9 +78,7 @@ def environment(order: dict, root: str, tools: str, address: str, nthreads: int)
     The threads of all workers on one machine share its cores.
     """
     host = host_of(address)
-    linux = hasattr(os, 'sched_getaffinity')
-    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-    threads = max(1, cores // max(1, order['slots'].get(host, nthreads)))
+    threads = max(1, cores() // max(1, order['slots'].get(host, nthreads)))
     paths = [root, tools, *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
     env = {'PYTHONPATH': os.pathsep.join(dict.fromkeys(filter(None, paths))), **order['settings']}
     return env | {f'{name}_NUM_THREADS': str(threads) for name in THREADS}

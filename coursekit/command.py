@@ -168,24 +168,22 @@ class Change:
     "What a run means for results.json: it is written, or held against the run."
 
     def __init__(self, plan: Plan, results: list[Result]):
-        self.root, self.drifted, self.updated = plan.root, [], False
+        self.new, self.moved, self.drifted, self.updated = [], [], [], False
         course = [r for r in results if plan.items[r.notebook].path.parent == plan.root / 'nbs']
-        self.claims = any(r.claims and r.outcome == PASSED for r in course)
-        self.writes = (plan.options.inplace or plan.options.record
-                       or not (plan.root / 'results.json').exists())
-        old = record.read(plan.root) if self.claims else None
-        if self.claims and self.writes:
+        if not any(r.claims and r.outcome == PASSED for r in course):
+            return
+        old = record.read(plan.root)
+        if (plan.options.inplace or plan.options.record
+                or not (plan.root / 'results.json').exists()):
             new = record.merge(old, course, record.environment(plan.threads),
                                record.real_data(plan.root))
             self.updated = record.write(record.prune(new, plan.root), plan.root)
-        elif self.claims:
+        else:
             self.new, self.moved, self.drifted = record.compare(old, course)
 
     def tell(self, show):
         if self.updated:
             show('results.json: updated')
-        if not self.claims or self.writes:
-            return
         if self.new or self.moved:
             show(f"results.json: {len(self.new)} of this run's claims are new, {len(self.moved)} "
                  'have moved; --record puts them there')

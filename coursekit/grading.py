@@ -43,7 +43,7 @@ from .exercises import exercises
 from .grading_report import tell, write_csv, write_json
 from .graph import Graph
 from .notebook import CourseError, Notebook, course_notebooks, find_root, load, parse
-from .plan import TOOLS, Item, Options, Plan, cores, preloads
+from .plan import TOOLS, Item, Options, Plan, preloads
 from .records import CRASHED, ERROR, PASSED, Job, Result
 from .report import word
 from .restore import Restored, restored
@@ -201,8 +201,8 @@ class ClassPlan(Plan):
         self.items = {key: self.item_of(one) for key, one in self.by_key.items()}
         self.graph = Graph({k: i.notebook for k, i in self.items.items()}, self.root)
         self.order = self.todo = list(self.items)
-        self.jobs = max(1, min(options.jobs or cores(), len(self.todo)))
-        self.threads = max(1, cores() // self.jobs)
+        self.jobs = max(1, min(options.jobs or processes.cores(), len(self.todo)))
+        self.threads = max(1, processes.cores() // self.jobs)
 
     def item_of(self, one: Submission) -> Item:
         notebook = one.graded.notebook

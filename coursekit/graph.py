@@ -5,7 +5,7 @@ import ast
 import heapq
 import re
 import warnings
-from functools import cached_property, lru_cache, lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from .notebook import Notebook, sort_key
@@ -33,7 +33,6 @@ def python_of(source: str) -> str:
     return '\n'.join(out)
 
 
-@lru_cache(maxsize=10_000)
 def tree_of(source: str) -> ast.Module:
     "A cell's syntax tree; an empty one if it cannot be parsed (running the cell will tell why)."
     for text in (source, python_of(source)):
@@ -62,33 +61,35 @@ def imports(tree: ast.AST, package: str = '') -> set[str]:
     return found
 
 
-@lru_cache(10_000)
-def cell_imports(source: str) -> frozenset[str]:
-    "What a cell imports; kept, as a watch asks again and again."
-    return frozenset(imports(tree_of(source)) if 'import' in source else ())
-
-
 @lru_cache(1000)
 def module_imports(text: str, package: str) -> frozenset[str]:
     return frozenset(imports(ast.parse(text), package))
 
 
-def count_tests(notebook: Notebook) -> int:
-    "How many checks a notebook holds: `assert`, and calls of `claim` and of names in `test…`."
-    return sum(cell_tests(c.source) for c in notebook.cells if c.kind == 'code')
-
-
 @lru_cache(10_000)
-def cell_tests(source: str) -> int:
-    total = 0
-    if not any(word in source for word in ('assert', 'claim', 'test')):
-        return total
-    for node in ast.walk(tree_of(source)):
-        total += isinstance(node, ast.Assert)
+def facts(source: str) -> tuple[frozenset[str], int]:
+    """What a cell imports, and how many checks it holds: `assert`, and calls of `claim` and of names
+    in `test…`. Kept, as a watch asks again and again; parsed only if a word of these is in it.
+    """
+    if not any(word in source for word in ('import', 'assert', 'claim', 'test')):
+        return frozenset(), 0
+    tree, tests = tree_of(source), 0
+    for node in ast.walk(tree):
+        tests += isinstance(node, ast.Assert)
         if isinstance(node, ast.Call):
             name = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
-            total += name == 'claim' or name.startswith('test')
-    return total
+            tests += name == 'claim' or name.startswith('test')
+    return frozenset(imports(tree)), tests
+
+
+def notebook_imports(notebook: Notebook) -> set[str]:
+    "Dotted names that a notebook's cells import."
+    return set().union(*(facts(c.source)[0] for c in notebook.cells if c.kind == 'code'))
+
+
+def count_tests(notebook: Notebook) -> int:
+    "How many checks a notebook's cells hold."
+    return sum(facts(c.source)[1] for c in notebook.cells if c.kind == 'code')
 
 
 class Modules:
@@ -155,8 +156,7 @@ class Graph:
         "key -> (course files it imports and through what, names of libraries)"
         found = {}
         for key, nb in self.notebooks.items():
-            names = set().union(*(cell_imports(c.source) for c in nb.cells if c.kind == 'code'))
-            found[key] = self.modules.reach(names, nb.path.parent)
+            found[key] = self.modules.reach(notebook_imports(nb), nb.path.parent)
         return found
 
     @cached_property

@@ -6,11 +6,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cache import History, cores, fingerprint, surroundings
+from .cache import History, fingerprint, surroundings
 from .discovery import find_notebooks, foreign, root_of, skipped_cells, unwanted
 from .exercises import prepared
 from .graph import Graph, count_tests
 from .notebook import CourseError, Notebook, load, sort_key
+from .processes import cores
 from .records import Job
 
 TOOLS = Path(__file__).resolve().parent.parent

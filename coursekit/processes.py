@@ -1,4 +1,4 @@
-"""Process trees: how much they use, and how to end every member of one.
+"""Cores and process trees: how much they use, and how to end every member of one.
 
 Linux is read from /proc, which costs microseconds; psutil does the same elsewhere.
 """
@@ -17,6 +17,12 @@ LINUX = sys.platform == 'linux'
 PAGE = os.sysconf('SC_PAGE_SIZE') if LINUX else 4096
 KILL = getattr(signal, 'SIGKILL', signal.SIGTERM)
 CLOCK = os.sysconf('SC_CLK_TCK') if LINUX else 100
+
+
+def cores() -> int:
+    "The processor cores this process may use."
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclass

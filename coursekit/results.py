@@ -13,9 +13,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-from .cache import SETTINGS, cores, digest, versions
+from .cache import SETTINGS, digest, versions
 from .notebook import CourseError, course_notebooks, find_root, load
 from .outputs import write_atomic
+from .processes import cores
 
 BEGIN, END = '<!-- results:begin -->', '<!-- results:end -->'
 FIELDS = ('chapter', 'notebook', 'cell', 'name', 'data', 'value', 'sd', 'n', 'unit', 'at_least',
@@ -84,16 +85,21 @@ def merge(old: dict, results, around: dict, only=None) -> dict:
     around: the run's `environment` · only: names of datasets. Without them, claims on other data of
     the same chapter stay, as a run sees one dataset at a time. With them, only claims on these data
     are taken from the run, and all others stay: so a run on real data adds to the record, which
-    otherwise holds what the built-in data gives. A chapter with no notebook any more is the
-    caller's to drop (`prune`).
+    otherwise holds what the built-in data gives. Adopted claims, which belong to no cell, stay
+    until others are adopted. A chapter with no notebook any more is the caller's to drop
+    (`prune`).
     """
     claims, chapters = entries(results, around['id'])
     if only is not None:
         claims, chapters = [c for c in claims if c['data'] in only], []
     fresh, ran = {identity(c) for c in claims}, {c['chapter']: c['notebook'] for c in chapters}
     data = {(c['chapter'], c['data']) for c in claims}
-    kept = [c for c in old['claims'] if identity(c) not in fresh
-            and (c['chapter'] not in ran or (c['data'] and (c['chapter'], c['data']) not in data))]
+
+    def stays(c):
+        other = c['data'] and (c['chapter'], c['data']) not in data
+        return identity(c) not in fresh and (c['chapter'] not in ran or c['cell'] is None or other)
+
+    kept = list(filter(stays, old['claims']))
     others = [c for c in old['chapters'] if c['chapter'] not in ran]
     known = {e['id']: e for e in [*old['environments'], around]}
     record = {'claims': sorted(kept + claims, key=order),
@@ -103,10 +109,12 @@ def merge(old: dict, results, around: dict, only=None) -> dict:
 
 
 def adopt(old: dict, claims: list[dict], around: dict) -> dict:
-    "The record with claims that come from no run of a chapter, such as those of bench/recipes.json."
+    """The record with claims that come from no run of a chapter, such as those of
+    bench/recipes.json, in the place of those adopted before in the same chapters.
+    """
     fresh = [{**{k: c.get(k) for k in FIELDS}, 'environment': around['id']} for c in claims]
-    known = set(map(identity, fresh))
-    kept = [c for c in old['claims'] if identity(c) not in known]
+    chapters = {c['chapter'] for c in fresh}
+    kept = [c for c in old['claims'] if c['cell'] is not None or c['chapter'] not in chapters]
     around = [e for e in old['environments'] if e['id'] != around['id']] + [around]
     return old | {'claims': sorted(kept + fresh, key=order),
                   'environments': sorted(around, key=lambda e: e['id'])}

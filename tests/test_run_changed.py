@@ -1,10 +1,12 @@
 """--changed and --lf: what is run again, and why."""
 import json
+from types import SimpleNamespace
 
+import pytest
 from run_fixtures import course, outcomes, pool  # noqa: F401
 from run_support import FakePool, code, markdown
 
-from coursekit import runner
+from coursekit import cache, runner
 from coursekit.cache import changed_cells
 from coursekit.plan import Options, Plan
 
@@ -110,3 +112,9 @@ def test_a_module_exported_during_the_run_reaches_its_users(course, pool, monkey
     outcome = course.run(changed=True)
     assert sorted(fake.ran) == ['01_one', '02_two', '03_three']
     assert outcomes(outcome)['04'] == 'skipped' and outcome.exit_status == 0
+
+
+@pytest.mark.parametrize('text', [None, 'Name: torch\n'])
+def test_a_package_with_a_damaged_record_has_no_version(monkeypatch, text):
+    monkeypatch.setattr(cache, 'distribution', lambda name: SimpleNamespace(read_text=lambda f: text))
+    assert list(cache.versions())[:1] == ['python'] and 'torch' not in cache.versions()

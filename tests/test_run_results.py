@@ -76,7 +76,11 @@ def test_claims_of_a_benchmark_are_adopted_and_stay():
     assert names(new) == [('03', 'full recipe', 'cifar10'), ('03', 'acc', 'digits')]
     assert [e['id'] for e in new['environments']] == ['e1', 'e9']
     assert results.adopt(new, [bench], {**HERE, 'id': 'e9'}) == new
+    renamed = results.adopt(new, [{**bench, 'name': 'longer recipe'}], HERE)
+    assert names(renamed) == [('03', 'longer recipe', 'cifar10'), ('03', 'acc', 'digits')]
     assert names(merge(new, [result(claim(value=.91))])) == names(new)
+    assert names(merge(new, [result(claim('quick', data='cifar10'))])) == [
+        ('03', 'full recipe', 'cifar10'), ('03', 'acc', 'digits'), ('03', 'quick', 'cifar10')]
 
 
 def test_environments_that_nothing_refers_to_are_dropped():
