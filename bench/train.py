@@ -1,9 +1,9 @@
 """How long an epoch takes: our Learner beside the loop by hand, fastai, Lightning and skorch, on one thread.
 
-    python bench/train.py [--repeats 5]
+    python bench/train.py [--repeats 9]
 
 All contenders of a table train the same model on the same samples in one process, in turn; medians of the
-ratios. Before anything is timed, their losses on the same batches in the same order are asserted equal.
+ratios of their processor times, all threads together, which do not see what else the machine does. Before anything is timed, their losses on the same batches in the same order are asserted equal.
 Each library uses its own way to load tensors from memory; the rows "our batches" give it our loader
 instead, so that only the loops differ. Lightning and skorch are installed into .course/bench-train on the
 first call; without a network their rows are left out, and it is said.
@@ -14,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from torch import nn
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import TensorDataset
 
-from exp.nb_00 import set_seed, speed_table
+from exp.nb_00 import SpeedTable, set_seed
 from exp.nb_02d import accuracy
 from exp.nb_03 import SGD, DataLoader, Dataset, get_dls
 from exp.nb_04 import Callback, Learner, Metrics, Recorder, set_hyper
@@ -219,6 +220,18 @@ def contenders(extra, full):
     return found
 
 
+def race(racers, repeats):
+    "Each once to warm up, then in turn. name -> function -> SpeedTable of seconds of processor time"
+    times = {name: [] for name in racers}
+    for turn in range(repeats + 1):
+        for name, f in racers.items():
+            start = time.process_time()
+            f()
+            if turn:
+                times[name].append(time.process_time() - start)
+    return SpeedTable(times)
+
+
 def compare(make_model, bs, opt, n, repeats, extra=False, full=False):
     "Assert equal losses in fixed order, then time an epoch of each."
     train, valid = tensors(n, n // 5)
@@ -230,8 +243,7 @@ def compare(make_model, bs, opt, n, repeats, extra=False, full=False):
         reference = losses if reference is None else reference
         gap = (losses - reference).abs().max().item()
         assert len(losses) == len(reference) and gap < 1e-4, f'{name}: losses differ by {gap}'
-    return speed_table({name: partial(f, make_model(), train, valid, bs, opt) for name, f in racers.items()},
-                       repeats=repeats, min_time=0)
+    return race({name: partial(f, make_model(), train, valid, bs, opt) for name, f in racers.items()}, repeats)
 
 
 def show(title, table, wanted):
@@ -256,23 +268,21 @@ def loaders(repeats):
         def epoch(dl):
             for _ in dl:
                 pass
-        table = speed_table({'torch': partial(epoch, TorchLoader(TensorDataset(*train), bs, shuffle=True)),
-                             'ours': partial(epoch, DataLoader(Dataset(*train), bs, shuffle=True))},
-                            repeats=2 * repeats + 1)
+        table = race({'torch': partial(epoch, TorchLoader(TensorDataset(*train), bs, shuffle=True)),
+                      'ours': partial(epoch, DataLoader(Dataset(*train), bs, shuffle=True))}, 2 * repeats)
         print(f'\nloader, bs {bs}\n{table!r}\n  {table.speedup("ours"):.1f}× cheaper (wanted: at least {bound}×)')
 
 
 def idle_callbacks(repeats):
     "What ten more callbacks cost that listen to every batch event and do nothing."
     train, valid = tensors(12800, 2560)
-    table = speed_table({'4 callbacks': partial(ours, mlp(), train, valid, 64, 'sgd'),
-                         '14 callbacks': partial(ours, mlp(), train, valid, 64, 'sgd',
-                                                 cbs=[Nothing() for _ in range(10)])},
-                        repeats=2 * repeats + 1, min_time=0)
+    ten = [Nothing() for _ in range(10)]
+    table = race({'4 callbacks': partial(ours, mlp(), train, valid, 64, 'sgd'),
+                  '14 callbacks': partial(ours, mlp(), train, valid, 64, 'sgd', cbs=ten)}, 4 * repeats)
     print(f'\nten idle callbacks\n{table!r}\n  they add {100 * (table.ratio("14 callbacks") - 1):.1f} % (wanted: at most 5 %)')
 
 
-def main(repeats=5, peers=True):
+def main(repeats=9, peers=True):
     "Print all tables."
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
