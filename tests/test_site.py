@@ -1,7 +1,10 @@
 """The website: its parts, as functions of notebooks. `make site CHECK=1` builds and looks at all."""
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -338,6 +341,40 @@ def test_the_installing_cell_does_nothing_where_the_course_is(course):
     shell, before = InteractiveShell.instance(), Path.cwd()
     result = shell.run_cell(site_colab.text(course))
     assert result.success and Path.cwd() == before and not (before / 'foundations').exists()
+
+
+ELSEWHERE = """
+import sys
+sys.path[:] = [p for p in sys.path if p and not (Path(p) / 'exp').exists()]
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in (CELL, CELL, 'import exp.nb_01; print("here:", exp.nb_01.__file__, os.getcwd())'):
+    if not shell.run_cell(cell).success:
+        sys.exit(1)
+"""
+
+
+def test_the_installing_cell_fetches_the_course_where_it_is_not(course, tmp_path):
+    "As on Colab: an empty folder, and no `exp` to be found. Git takes the address for a folder here."
+    (course / 'exp').mkdir()
+    (course / 'exp' / '__init__.py').touch()
+    (course / 'exp' / 'nb_01.py').write_text('x = 1\n')
+    (course / 'pyproject.toml').write_text(
+        '[project]\ndependencies = ["fire"]\n[project.urls]\nRepository = "https://host.example/o/n"\n')
+    settings = (f'[url "{course.as_uri()}"]\n  insteadOf = https://host.example/o/n\n'
+                '[user]\n  name = a\n  email = a@b.example\n')
+    (tmp_path / 'gitconfig').write_text(settings)
+    env = {**os.environ, 'GIT_CONFIG_GLOBAL': str(tmp_path / 'gitconfig'), 'GIT_CONFIG_NOSYSTEM': '1',
+           'IPYTHONDIR': str(tmp_path / 'ipython')}
+    for command in (['init', '-q'], ['add', 'nbs', 'exp', 'pyproject.toml'], ['commit', '-qm', 'x']):
+        subprocess.run(['git', '-C', str(course), *command], check=True, env=env)
+    empty = tmp_path / 'content'
+    empty.mkdir()
+    code = f'import os\nfrom pathlib import Path\nCELL = {site_colab.text(course)!r}\n{ELSEWHERE}'
+    done = subprocess.run([sys.executable, '-c', code], cwd=empty, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    there = empty.resolve() / 'foundations'
+    assert f'here: {there / "exp" / "nb_01.py"} {there / "nbs"}' in done.stdout, done.stdout
 
 
 def test_an_address_that_would_run_something_is_refused(course):
