@@ -20,7 +20,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from . import site_browser
+from . import browser
 from .exercises import BEGIN, END, write_edition
 from .notebook import find_root, load
 from .outputs import text_of
@@ -259,8 +259,8 @@ PARTS = whole_chapter, change_and_export, exercise, progress
 
 async def look(address, token, program, folder, shots) -> list[str]:
     from tornado.websocket import websocket_connect
-    with site_browser.started(program) as protocol:
-        tab = site_browser.Tab(await websocket_connect(protocol, max_message_size=1 << 28), address)
+    with browser.started(program) as protocol:
+        tab = browser.Tab(await websocket_connect(protocol, max_message_size=1 << 28), address)
         await tab.open()
         await tab.size(1300, 1400)
         lab = Lab(tab, shots)
@@ -273,7 +273,7 @@ async def look(address, token, program, folder, shots) -> list[str]:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     shots = argv[0] if argv else None
-    if (program := site_browser.browser()) is None:
+    if (program := browser.find()) is None:
         print('browser: there is none here (Chromium or Chrome; CHROME=PATH names one), so nothing was seen')
         return 1
     if shots:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coursekit import (results, site, site_api, site_browser, site_colab, site_links, site_map,
+from coursekit import (browser, results, site, site_api, site_browser, site_colab, site_links, site_map,
                        site_notebooks, site_pages)
 from coursekit.notebook import CourseError, course_notebooks, load, parse
 
@@ -463,6 +463,6 @@ def test_a_warning_fails_the_site_names_the_page_and_leaves_the_old_site(small):
 def test_without_a_browser_or_a_site_the_check_says_so(tmp_path, monkeypatch, capsys):
     assert site_browser.check(tmp_path) == 1 and 'make site' in capsys.readouterr().out
     (tmp_path / 'index.html').write_text('<p>x</p>')
-    monkeypatch.setattr(site_browser, 'NAMES', ())
+    monkeypatch.setattr(browser, 'NAMES', ())
     monkeypatch.delenv('CHROME', raising=False)
     assert site_browser.check(tmp_path) == 0 and 'there is none here' in capsys.readouterr().out
