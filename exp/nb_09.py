@@ -3,7 +3,7 @@
 Exported from nbs/09_optimizers.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:ae2a6649d55f178f head:b13b5310
+# notebook2script 1 sha256:4961d91f9a2e08d9 head:b13b5310
 __all__ = ['hypers_of', 'sgd_step', 'weight_decay', 'l2_reg', 'stat', 'momentum', 'nesterov',
            'average_sqr_grad', 'rms_direction', 'average_grad', 'count_steps', 'adam_direction',
            'adam_step', 'RulesBy', 'Optimizer', 'sgd_opt', 'rmsprop_opt', 'adam_opt', 'adamw_opt',
@@ -116,10 +116,6 @@ def adam_step(p, grad, state, *, lr, mom, sqr_mom, eps):
 
 
 # %% 09_optimizers.ipynb cell 48 #5b845c0b
-import difflib
-import math
-
-
 def _known_hypers(rules):
     "All hyper-parameters of some rules -> dict name: default; refuses two stats with one memory."
     found, memory = {}, [k for rule in rules for k in getattr(rule, 'init', {})]
@@ -132,18 +128,26 @@ def _known_hypers(rules):
     return found
 
 
+# %% 09_optimizers.ipynb cell 52 #5f827c27
+import difflib
+import math
+
 _ELSEWHERE = {'weight_decay': 'wd', 'momentum': 'mom', 'alpha': 'sqr_mom', 'learning_rate': 'lr',
               'betas': 'mom and sqr_mom'}  # what torch and others call it
+
+
+def _unknown(k, known):
+    "What to say about a name that no rule takes."
+    close = [_ELSEWHERE[k]] if k in _ELSEWHERE else difflib.get_close_matches(k, known, 1)
+    hint = f'did you mean {close[0]!r}? ' if close else ''
+    return f'unknown hyper-parameter {k!r}; {hint}this optimiser has {", ".join(known)}'
 
 
 def _complete(known, hypers):
     "A group's hyper-parameters, defaults included; refuses unknown, missing and senseless ones."
     for k in hypers:
         if k not in known:
-            close = [_ELSEWHERE[k]] if k in _ELSEWHERE else difflib.get_close_matches(k, known, 1)
-            hint = f'did you mean {close[0]!r}? ' if close else ''
-            raise TypeError(f'unknown hyper-parameter {k!r}; {hint}'
-                            f'this optimiser has {", ".join(known)}')
+            raise TypeError(_unknown(k, known))
     values = {**known, **hypers}
     for k, v in values.items():
         if v is inspect.Parameter.empty:
@@ -154,10 +158,7 @@ def _complete(known, hypers):
     return values
 
 
-def _own_hypers(group):
-    return {k: v for k, v in group.items() if k != 'params'}
-
-
+# %% 09_optimizers.ipynb cell 56 #a9fadc01
 def _check_params(params, present):
     "Refuse what is no leaf tensor of floating point, and what is there already."
     if not params:
@@ -173,7 +174,7 @@ def _check_params(params, present):
         raise ValueError('a parameter was given twice, in one group or in two')
 
 
-# %% 09_optimizers.ipynb cell 50 #e9e06046
+# %% 09_optimizers.ipynb cell 58 #e9e06046
 class RulesBy:
     """Two chains in one optimiser: parameters with `where(p)` follow `rules`, all others `others`.
 
@@ -191,15 +192,25 @@ def _always(p):
     return True
 
 
-# %% 09_optimizers.ipynb cell 52 #7640d58c
-class _Groups:
-    def __init__(self, params, steppers, stats=(), **hypers):
+# %% 09_optimizers.ipynb cell 60 #7640d58c
+class _Chains:
+    "Which rules a parameter follows, and which hyper-parameters they take."
+    def __init__(self, steppers, stats):
         by = steppers
         if not isinstance(by, RulesBy):
             by = RulesBy(_always, [*stats, *steppers], [])
-        rules = [*by.rules, *by.others]
         self._rules_by, self._known = by, _known_hypers(by.rules) | _known_hypers(by.others)
-        self._names = {rule: tuple(hypers_of(rule)) for rule in rules}
+        self._names = {rule: tuple(hypers_of(rule)) for rule in [*by.rules, *by.others]}
+
+
+# %% 09_optimizers.ipynb cell 62 #70f10157
+def _own_hypers(group):
+    return {k: v for k, v in group.items() if k != 'params'}
+
+
+class _Groups(_Chains):
+    def __init__(self, params, steppers, stats=(), **hypers):
+        super().__init__(steppers, stats)
         self._given, self.state, self.param_groups, self._bunches = hypers, {}, [], []
         params = [params] if isinstance(params, torch.Tensor) else list(params)
         in_groups = params and isinstance(params[0], dict)
@@ -223,8 +234,29 @@ class _Groups:
         return [p for group in self.param_groups for p in group['params']]
 
 
-# %% 09_optimizers.ipynb cell 54 #cf4a081b
-class _Saves(_Groups):
+# %% 09_optimizers.ipynb cell 64 #cf4a081b
+class _States(_Groups):
+    def _new_state(self, p):
+        return {k: start(p.detach()) for rule in self._rules_by(p)
+                for k, start in getattr(rule, 'init', {}).items()}
+
+    def _state_of(self, p):
+        if p not in self.state:
+            self.state[p] = self._new_state(p)
+        return self.state[p]
+
+    def _fitting(self, p, saved):
+        state = self._new_state(p)
+        shapes = [{k: getattr(v, 'shape', None) for k, v in s.items()} for s in (state, saved)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f'the saved state {shapes[1]} does not fit a parameter of shape '
+                             f'{tuple(p.shape)}, which has {shapes[0]}')
+        return {k: v.detach().clone().to(state[k]) if isinstance(v, torch.Tensor) else v
+                for k, v in saved.items()}
+
+
+# %% 09_optimizers.ipynb cell 66 #cd250ed8
+class _Saves(_States):
     def state_dict(self):
         "Groups and states, with parameters as numbers, for `load_state_dict` and `torch.save`."
         params = self._params()
@@ -244,21 +276,16 @@ class _Saves(_Groups):
         for group, values in zip(self.param_groups, hypers):
             group.update(values)
 
-    def _fitting(self, p, saved):
-        state = self._new_state(p)
-        shapes = [{k: getattr(v, 'shape', None) for k, v in s.items()} for s in (state, saved)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f'the saved state {shapes[1]} does not fit a parameter of shape '
-                             f'{tuple(p.shape)}, which has {shapes[0]}')
-        return {k: v.detach().clone().to(state[k]) if isinstance(v, torch.Tensor) else v
-                for k, v in saved.items()}
 
-    def _new_state(self, p):
-        return {k: start(p.detach()) for rule in self._rules_by(p)
-                for k, start in getattr(rule, 'init', {}).items()}
+# %% 09_optimizers.ipynb cell 68 #fd227bac
+def _apply(calls, p, grad, state):
+    "Call the rules in order, each with the direction that the one before handed on."
+    for rule, hypers in calls:
+        direction = rule(p, grad, state, **hypers)
+        grad = grad if direction is None else direction
 
 
-# %% 09_optimizers.ipynb cell 56 #f49ffff5
+# %% 09_optimizers.ipynb cell 70 #f49ffff5
 class Optimizer(_Saves):
     """Runs a chain of rules: `Optimizer(params, [momentum, sgd_step], lr=.1, mom=.9)`.
 
@@ -288,20 +315,8 @@ class Optimizer(_Saves):
             if p.grad is not None:
                 _apply(calls, p, p.grad, self._state_of(p))
 
-    def _state_of(self, p):
-        if p not in self.state:
-            self.state[p] = self._new_state(p)
-        return self.state[p]
 
-
-def _apply(calls, p, grad, state):
-    "Call the rules in order, each with the direction that the one before handed on."
-    for rule, hypers in calls:
-        direction = rule(p, grad, state, **hypers)
-        grad = grad if direction is None else direction
-
-
-# %% 09_optimizers.ipynb cell 64 #31e56ef2
+# %% 09_optimizers.ipynb cell 78 #31e56ef2
 def sgd_opt(params, lr=.1, mom=0., wd=0., use_nesterov=False, kind=Optimizer):
     """SGD, with momentum `mom` (or Nesterov's) and L2 penalty `wd`; as torch.optim.SGD.
 
@@ -324,6 +339,10 @@ def rmsprop_opt(params, lr=.01, sqr_mom=.99, eps=1e-8, mom=0., wd=0., kind=Optim
     return kind(params, [*rules, sgd_step], **hypers)
 
 
+# %% 09_optimizers.ipynb cell 80 #22664b50
+_ADAM = [count_steps, average_grad, average_sqr_grad, adam_step]
+
+
 def adam_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=0., kind=Optimizer):
     "Adam with L2 penalty `wd`; as torch.optim.Adam with betas=(mom, sqr_mom)."
     return kind(params, [l2_reg, *_ADAM], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
@@ -334,10 +353,7 @@ def adamw_opt(params, lr=1e-3, mom=.9, sqr_mom=.999, eps=1e-8, wd=.01, kind=Opti
     return kind(params, [weight_decay, *_ADAM], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 
-_ADAM = [count_steps, average_grad, average_sqr_grad, adam_step]
-
-
-# %% 09_optimizers.ipynb cell 72 #31b7c926
+# %% 09_optimizers.ipynb cell 88 #31b7c926
 def whole_tensor(rule):
     "Decorator for a rule that must see each tensor whole and in shape (a norm, a matrix)."
     rule.elementwise = False
@@ -358,7 +374,7 @@ def lamb_opt(params, lr=.002, mom=.9, sqr_mom=.99, eps=1e-5, wd=0., kind=Optimiz
     return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 76 #64268c49
+# %% 09_optimizers.ipynb cell 92 #64268c49
 @stat(grad_avg=torch.zeros_like)
 def lion_direction(p, grad, state, *, mom, sqr_mom):
     """g ← sign(mom·m + (1 − mom)·g), then m ← sqr_mom·m + (1 − sqr_mom)·g.
@@ -376,7 +392,7 @@ def lion_opt(params, lr=1e-4, mom=.9, sqr_mom=.99, wd=0., kind=Optimizer):
     return kind(params, rules, lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
 
 
-# %% 09_optimizers.ipynb cell 84 #e0737335
+# %% 09_optimizers.ipynb cell 100 #e0737335
 def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
     """Make the singular values of a matrix about 1 (.7 to 1.2): U S Vᵀ -> about U Vᵀ, same shape.
 
@@ -393,7 +409,7 @@ def newton_schulz(x, n_steps=5, dtype=torch.bfloat16):
     return y.T if tall else y
 
 
-# %% 09_optimizers.ipynb cell 90 #2e253fc4
+# %% 09_optimizers.ipynb cell 106 #2e253fc4
 @stat(grad_avg=torch.zeros_like)
 def nesterov_average(p, grad, state, *, mom):
     "Nesterov as an average: m ← mom·m + (1 − mom)·g; the direction is (1 − mom)·g + mom·m."
@@ -424,7 +440,7 @@ def muon_opt(params, lr=1e-3, mom=.95, wd=.1, rms=.2, sqr_mom=.999, eps=1e-8, wh
     return kind(params, rules, lr=lr, mom=mom, wd=wd, rms=rms, sqr_mom=sqr_mom, eps=eps)
 
 
-# %% 09_optimizers.ipynb cell 111 #6bbb6b5a
+# %% 09_optimizers.ipynb cell 127 #6bbb6b5a
 class TensorList(list):
     """Tensors with a tensor's methods: `ts.mul_(2)` is one `torch._foreach_mul_` over all of them.
 
@@ -442,7 +458,7 @@ class TensorList(list):
         return method
 
 
-# %% 09_optimizers.ipynb cell 115 #8e4b2338
+# %% 09_optimizers.ipynb cell 131 #8e4b2338
 def _numbers(state):
     "What a state holds that is no tensor: its step count."
     return {k: v for k, v in state.items() if isinstance(v, (int, float))}
@@ -462,6 +478,7 @@ def _alike(params, states):
     return list(found.values())
 
 
+# %% 09_optimizers.ipynb cell 135 #2f666f28
 class ForeachOptimizer(Optimizer):
     "An `Optimizer` that hands all parameters to a rule at once, as a `TensorList`; same results."
     def _advance(self, params, calls):
@@ -477,7 +494,7 @@ class ForeachOptimizer(Optimizer):
                 state.update({k: merged[k] for k in numbers})
 
 
-# %% 09_optimizers.ipynb cell 119 #538abae2
+# %% 09_optimizers.ipynb cell 139 #538abae2
 def _views(flat, tensors):
     "Windows on a flat buffer, of the shapes of `tensors`."
     return [v.view(t.shape) for v, t in zip(flat.split([t.numel() for t in tensors]), tensors)]
@@ -493,7 +510,7 @@ def _join(tensors):
     return flat
 
 
-# %% 09_optimizers.ipynb cell 123 #567a235b
+# %% 09_optimizers.ipynb cell 143 #567a235b
 import itertools
 
 
@@ -512,39 +529,72 @@ def _runs(flat, params):
         start, place = start + len(run), place + size
 
 
-# %% 09_optimizers.ipynb cell 125 #c1026c30
+# %% 09_optimizers.ipynb cell 147 #c1026c30
+class _Joined:
+    "Parameters of one sort in one buffer; their memories, and a place for their gradients."
+    def __init__(self, params, states):
+        self.params, self.numbers = params, _numbers(states[0])
+        self.flat = _join(params)
+        names = [k for k in states[0] if k not in self.numbers]
+        self.joined = {k: _join([s[k] for s in states]) for k in names}
+        self.grad = torch.empty_like(self.flat) if len(params) > 1 else None
+        self.runs = [*_runs(self.grad, params)] if len(params) > 1 else []
+
+    def gather(self, grads):
+        "The gradients in one long tensor: joined, or the only one as it is."
+        if self.grad is None:
+            return grads[0].reshape(-1)
+        for start, end, window in self.runs:
+            (torch.cat if grads[start].ndim else torch.stack)(grads[start:end], out=window)
+        return self.grad
+
+
+# %% 09_optimizers.ipynb cell 149 #fe2908ce
 from collections import ChainMap
 
 
-class _Buffer:
+class _Buffer(_Joined):
+    "A joined buffer that goes through a chain of rules block by block."
     def __init__(self, params, states, size):
-        self.params, numbers = params, _numbers(states[0])
-        flat = _join(params)
-        self.size = min(size, len(flat)) or 1
-        joined = {k: _join([s[k] for s in states]) for k in states[0] if k not in numbers}
-        self.grad = torch.empty_like(flat) if len(params) > 1 else None
-        self.runs = [*_runs(self.grad, params)] if len(params) > 1 else []
-        self.grad_blocks = self.grad.split(self.size) if len(params) > 1 else None
-        pieces = zip(*[t.split(self.size) for t in joined.values()]) if joined else None
-        self.blocks = [(p, numbers | dict(zip(joined, next(pieces)) if joined else {}))
-                       for p in flat.split(self.size)]
-        self.states = [ChainMap({k: s[k] for k in joined}, self.blocks[0][1]) for s in states]
-
-    def cut(self, grads):
-        "The gradients, joined, or the only one as it is, in blocks."
-        if self.grad is None:
-            return grads[0].reshape(-1).split(self.size)
-        for start, end, window in self.runs:
-            (torch.cat if grads[start].ndim else torch.stack)(grads[start:end], out=window)
-        return self.grad_blocks
+        super().__init__(params, states)
+        self.size = min(size, len(self.flat)) or 1
+        self.grad_blocks = None if self.grad is None else self.grad.split(self.size)
+        self.blocks = [(p, dict(self.numbers)) for p in self.flat.split(self.size)]
+        for k, memory in self.joined.items():
+            for (_, state), piece in zip(self.blocks, memory.split(self.size)):
+                state[k] = piece
+        self.states = [ChainMap({k: s[k] for k in self.joined}, self.blocks[0][1]) for s in states]
 
     def advance(self, calls, grads):
-        for (p, state), grad in zip(self.blocks, self.cut(grads)):
-            _apply(calls, p, grad, state)
+        "One step: each block through the whole chain."
+        grad = self.gather(grads)
+        for (p, state), g in zip(self.blocks, self.grad_blocks or grad.split(self.size)):
+            _apply(calls, p, g, state)
         torch.autograd.graph.increment_version(self.params)  # so autograd knows that they changed
 
 
-# %% 09_optimizers.ipynb cell 127 #80ecd994
+# %% 09_optimizers.ipynb cell 151 #4d9e9fb2
+def _places(params, grads):
+    "Where each parameter lives, and which of them have no gradient."
+    return list(map(torch.Tensor.data_ptr, params)), [g is None for g in grads]
+
+
+# %% 09_optimizers.ipynb cell 155 #170fd521
+def _make_buffers(params, states, block):
+    "Buffers for parameters that step together: the small ones joined, each large one alone."
+    made = []
+    for ps, kept in _alike(params, states):
+        size = block * torch.get_num_threads() if ps[0].device.type == 'cpu' else math.inf
+        size = min(size, sum(p.numel() for p in ps))
+        large = [([p], [s]) for p, s in zip(ps, kept) if p.numel() >= size]
+        small = [(p, s) for p, s in zip(ps, kept) if p.numel() < size]
+        small.sort(key=lambda pair: _kind(pair[0]))
+        joined = [tuple(map(list, zip(*small)))] if small else []
+        made += [_Buffer(*pair, size) for pair in large + joined]
+    return made
+
+
+# %% 09_optimizers.ipynb cell 157 #80ecd994
 class FlatOptimizer(Optimizer):
     """An `Optimizer` that runs over few long tensors in place of many; same results, faster.
 
@@ -565,26 +615,19 @@ class FlatOptimizer(Optimizer):
         grads = [p.grad for p in params]
         before, buffers = self._buffers.get(params[0], (None, []))
         if before != _places(params, grads):
-            buffers = self._make_buffers([p for p in params if p.grad is not None])
-            self._buffers[params[0]] = _places(params, grads), buffers
-            rank = {p: i for i, p in enumerate(params)}
-            for buffer in buffers:
-                buffer.members = [rank[p] for p in buffer.params]
+            buffers = self._renew(params, grads)
         for buffer in buffers:
             buffer.advance(calls, [grads[i] for i in buffer.members])
 
-    def _make_buffers(self, params):
-        made = []
-        for ps, states in _alike(params, [dict(self._state_of(p)) for p in params]):
-            size = self.block * torch.get_num_threads() if ps[0].device.type == 'cpu' else math.inf
-            size = min(size, sum(p.numel() for p in ps))
-            large = [([p], [s]) for p, s in zip(ps, states) if p.numel() >= size]
-            small = [(p, s) for p, s in zip(ps, states) if p.numel() < size]
-            small.sort(key=lambda pair: _kind(pair[0]))
-            joined = [tuple(map(list, zip(*small)))] if small else []
-            made += [_Buffer(*pair, size) for pair in large + joined]
-        self.state.update({p: s for buffer in made for p, s in zip(buffer.params, buffer.states)})
-        return made
+    def _renew(self, params, grads):
+        active = [p for p in params if p.grad is not None]
+        buffers = _make_buffers(active, [dict(self._state_of(p)) for p in active], self.block)
+        self._buffers[params[0]] = _places(params, grads), buffers
+        rank = {p: i for i, p in enumerate(params)}
+        for buffer in buffers:
+            buffer.members = [rank[p] for p in buffer.params]
+            self.state.update(zip(buffer.params, buffer.states))
+        return buffers
 
     def load_state_dict(self, state_dict):
         "Go on from a `state_dict` of any kind of Optimizer."
@@ -592,13 +635,10 @@ class FlatOptimizer(Optimizer):
         self._buffers = {}
 
 
-def _places(params, grads):
-    "Where each parameter lives, and which of them have no gradient."
-    return list(map(torch.Tensor.data_ptr, params)), [g is None for g in grads]
-
-
 # cell hashes: c854badb:e2cafdca 1ff83fdd:9319e29a 8d43c929:824cfc8e efc2ec6a:8182b453
-#   fd643e6e:0fe4bbaf 69e04891:8609a575 c579666f:8db60887 5b845c0b:13ee197b e9e06046:ab4115d9
-#   7640d58c:f19e0c23 cf4a081b:edb42df0 f49ffff5:5d030bed 31e56ef2:639424f4 31b7c926:0f5c4e1f
-#   64268c49:15d04e38 e0737335:bfecea1a 2e253fc4:3d678d6a 6bbb6b5a:e3cae64b 8e4b2338:17716381
-#   538abae2:12baf303 567a235b:897cfdfb c1026c30:126d50cb 80ecd994:63c4863d
+#   fd643e6e:0fe4bbaf 69e04891:8609a575 c579666f:8db60887 5b845c0b:0498a7c4 5f827c27:d8cd7104
+#   a9fadc01:ca03614f e9e06046:ab4115d9 7640d58c:fad9d62f 70f10157:74e86445 cf4a081b:c11acae7
+#   cd250ed8:ef3db8e2 fd227bac:53a17545 f49ffff5:8037ecd4 31e56ef2:59e062e1 22664b50:582124bf
+#   31b7c926:0f5c4e1f 64268c49:15d04e38 e0737335:bfecea1a 2e253fc4:3d678d6a 6bbb6b5a:e3cae64b
+#   8e4b2338:6a777aa4 2f666f28:1a3bf00e 538abae2:12baf303 567a235b:897cfdfb c1026c30:2af83838
+#   fe2908ce:56ad5d8f 4d9e9fb2:84569006 170fd521:62dd315d 80ecd994:15bb91a5

@@ -3,7 +3,7 @@
 Exported from nbs/09b_learner.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:1da3c98b27f11f05 head:e64aa017
+# notebook2script 1 sha256:0fb4e4b40697db5b head:e64aa017
 __all__ = ['split_at', 'check_groups', 'spread', 'activation_for', 'FullLearner']
 
 
@@ -103,6 +103,9 @@ class _Grouped(Learner):
         rates = spread(self.lr if lr is None else lr, n_groups)
         super().fit(n_epochs, rates if n_groups > 1 else rates[0], cbs)
 
+
+# %% 09b_learner.ipynb cell 22 #257a8869
+class _Freezes(_Grouped):
     def freeze_to(self, n):
         "Freeze all groups before the nth (negative: from the end), unfreeze the others. -> self"
         groups = self.groups()
@@ -124,7 +127,7 @@ class _Grouped(Learner):
         return self.freeze_to(0)
 
 
-# %% 09b_learner.ipynb cell 22 #9ac556e9
+# %% 09b_learner.ipynb cell 24 #9ac556e9
 from exp.nb_05 import ParamScheduler, combine_scheds, one_cycle, sched_cos
 
 
@@ -133,7 +136,7 @@ def _together(scheds):
     return lambda pos: [sched(pos) for sched in scheds]
 
 
-class _Cycles(_Grouped):
+class _Cycles(_Freezes):
     def fit_one_cycle(self, n_epochs, lr=None, pct_start=.25, div=25., div_final=1e5,
                       moms=(.95, .85, .95), cbs=()):
         """Fit with the one-cycle schedule of the rate, and the opposite one of the momentum.
@@ -154,7 +157,7 @@ class _Cycles(_Grouped):
         self.fit(n_epochs, rates, [*cbs, ParamScheduler(**found)])
 
 
-# %% 09b_learner.ipynb cell 26 #e6acbf91
+# %% 09b_learner.ipynb cell 28 #e6acbf91
 from torch.nn import functional as F
 
 from exp.nb_02d import cross_entropy as _our_cross_entropy
@@ -177,7 +180,7 @@ def activation_for(loss_func):
     return lambda scores: scores
 
 
-# %% 09b_learner.ipynb cell 28 #1feee11a
+# %% 09b_learner.ipynb cell 30 #1feee11a
 class _Gather(Callback):
     order = 1000  # after all who change the predictions
 
@@ -192,8 +195,8 @@ class _Gather(Callback):
         raise CancelBatch
 
 
-# %% 09b_learner.ipynb cell 32 #190aa3e6
-class _Predicts(_Cycles):
+# %% 09b_learner.ipynb cell 34 #190aa3e6
+class _Passes(_Cycles):
     def _pass(self, dl, cbs):
         "A pass over `dl` without training, with `cbs` and the callbacks that do part of the work."
         was_training = self.model.training
@@ -210,6 +213,14 @@ class _Predicts(_Cycles):
             self._announce('after_fit')
             self.model.train(was_training)
 
+    def validate(self, *funcs, dl=None):
+        "Loss and metrics over a loader (default: validation). -> dict: valid_loss and the others"
+        self._pass(self.dls.valid if dl is None else dl, [Metrics(*funcs)])
+        return dict(self.metrics)
+
+
+# %% 09b_learner.ipynb cell 36 #78272fb3
+class _Predicts(_Passes):
     def get_preds(self, dl=None, act=None):
         """Predictions for every sample of a loader, in its order. -> (preds, targs), on the CPU
 
@@ -228,11 +239,6 @@ class _Predicts(_Cycles):
         targs = None if gather.targs[0] is None else torch.cat(gather.targs)
         return (act or activation_for(self.loss_func))(torch.cat(gather.preds)), targs
 
-    def validate(self, *funcs, dl=None):
-        "Loss and metrics over a loader (default: validation). -> dict: valid_loss and the others"
-        self._pass(self.dls.valid if dl is None else dl, [Metrics(*funcs)])
-        return dict(self.metrics)
-
     def predict(self, x):
         "One sample, without the batch axis -> (class or its name from `vocab`, probabilities (c,))"
         probs = self.get_preds([(x[None], None)])[0][0]
@@ -240,11 +246,11 @@ class _Predicts(_Cycles):
         return (best if self.vocab is None else self.vocab[best]), probs
 
 
-# %% 09b_learner.ipynb cell 34 #32ecd222
+# %% 09b_learner.ipynb cell 38 #32ecd222
 from exp.nb_05b import save_atomically
 
 
-# %% 09b_learner.ipynb cell 36 #5fc8f189
+# %% 09b_learner.ipynb cell 40 #5fc8f189
 class _Keeps(_Predicts):
     def state_dict(self, with_opt=True):
         "All that the next fit or prediction depends on, as tensors, numbers and lists. -> dict"
@@ -276,12 +282,12 @@ class _Keeps(_Predicts):
         return self
 
 
-# %% 09b_learner.ipynb cell 38 #f904b680
+# %% 09b_learner.ipynb cell 42 #f904b680
 from exp.nb_00a import show_images
 from exp.nb_09 import adamw_opt
 
 
-# %% 09b_learner.ipynb cell 39 #f0feaeed
+# %% 09b_learner.ipynb cell 43 #f0feaeed
 class FullLearner(_Keeps):
     """A `Learner` with groups, freezing, one-cycle fits, predictions, saving, pictures of results.
 
@@ -311,7 +317,7 @@ class FullLearner(_Keeps):
         return _draw(_samples(dl, chosen), titles, probs[chosen].argmax(1) == targs[chosen])
 
 
-# %% 09b_learner.ipynb cell 41 #06ebdf95
+# %% 09b_learner.ipynb cell 45 #06ebdf95
 def _samples(dl, chosen):
     "Inputs number `chosen` (a LongTensor) of a loader, as its batches hold them."
     return torch.cat([xb.cpu() for xb, _ in dl])[chosen]
@@ -325,6 +331,7 @@ def _draw(xs, titles, right):
     return fig
 
 
-# cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:d3d25f90
-#   9ac556e9:9cb8585b e6acbf91:f98b8978 1feee11a:9d342ceb 190aa3e6:90c187ce 32ecd222:96cf8ccb
-#   5fc8f189:99e5a113 f904b680:d129b55c f0feaeed:20a56fa9 06ebdf95:cbbbd2ad
+# cell hashes: 1ba826d2:3a003c86 de57e39b:f7cc7cae fb79d6c7:b416b0c3 75ee7373:1b68f17e
+#   257a8869:4bf9bccc 9ac556e9:876a179c e6acbf91:f98b8978 1feee11a:9d342ceb 190aa3e6:0f6ed507
+#   78272fb3:e11a0b76 32ecd222:96cf8ccb 5fc8f189:99e5a113 f904b680:d129b55c f0feaeed:20a56fa9
+#   06ebdf95:cbbbd2ad

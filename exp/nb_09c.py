@@ -3,7 +3,7 @@
 Exported from nbs/09c_add_progress_bar.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:c1970f6a8d962e4a head:622a3669
+# notebook2script 1 sha256:46153e9bc2aab9d1 head:622a3669
 __all__ = ['ProgressCallback', 'read_jsonl', 'JsonlLogger']
 
 
@@ -26,7 +26,7 @@ from exp.nb_04 import Callback, _row_text, get_hyper
 
 # %% 09c_add_progress_bar.ipynb cell 9 #8a78db4f
 def _shell():
-    "The shell of a notebook, or None: plain Python, and IPython on a terminal, have none with a kernel."
+    "The shell of a notebook, or None in plain Python and in IPython on a terminal."
     module = sys.modules.get('IPython')  # whoever runs in a notebook has it already
     shell = module.get_ipython() if module else None
     return shell if hasattr(shell, 'kernel') else None
@@ -40,8 +40,8 @@ def _clock(seconds):
 
 
 # %% 09c_add_progress_bar.ipynb cell 13 #e4d531c3
-class _Status:
-    "How far a run is: `done` of `total` batches of this epoch, `fraction` of the fit, and what was seen."
+class _Progress:
+    "How far a run is: `done` of `total` batches of this epoch, `fraction` of the fit."
     def __init__(self, learn, start, rows, losses, valid):
         sizes = len(learn.dls.train), len(learn.dls.valid)
         self.epoch, self.n_epochs = min(learn.epoch + 1, learn.n_epochs), learn.n_epochs
@@ -58,11 +58,16 @@ class _Status:
         "Seconds to go, by the rule of three."
         return self.elapsed * (1 - self.fraction) / max(self.fraction, 1e-9)
 
+
+# %% 09c_add_progress_bar.ipynb cell 15 #49f33281
+class _Status(_Progress):
+    "How far a run is, and what was seen, in words."
     def line(self, width=20):
-        "One line: `epoch 2/5 [########------------]  40%  training  loss 0.2310  0:03 < 0:05`."
+        "`epoch 2/5 [########------------]  40%  training  loss 0.2310  0:03 < 0:05`."
         full = round(width * self.fraction)
+        bar = '#' * full + '-' * (width - full)
         loss = f'  loss {self.losses[-1]:.4f}' if self.losses else ''
-        return (f'epoch {self.epoch}/{self.n_epochs} [{"#" * full}{"-" * (width - full)}] {self.fraction:4.0%}  '
+        return (f'epoch {self.epoch}/{self.n_epochs} [{bar}] {self.fraction:4.0%}  '
                 f'{self.part}{loss}  {_clock(self.elapsed)} < {_clock(self.left)}')
 
     def ending(self):
@@ -71,7 +76,7 @@ class _Status:
         return '' if done == self.n_epochs else f'stopped after {done} of {self.n_epochs} epochs'
 
 
-# %% 09c_add_progress_bar.ipynb cell 15 #b95560d8
+# %% 09c_add_progress_bar.ipynb cell 19 #b95560d8
 class _Lines:
     "For a file or a pipe: a plain line for each epoch, no control characters."
     def __init__(self, stream):
@@ -94,7 +99,7 @@ class _Lines:
             self._say(status.ending() + '\n')
 
 
-# %% 09c_add_progress_bar.ipynb cell 17 #27719f6b
+# %% 09c_add_progress_bar.ipynb cell 21 #27719f6b
 class _Terminal(_Lines):
     "For a terminal: a line that moves, and stays as a plain one when its epoch is over."
     width = 0
@@ -123,29 +128,32 @@ class _Terminal(_Lines):
         self._say_line(super().end, status)
 
 
-# %% 09c_add_progress_bar.ipynb cell 19 #4714806a
+# %% 09c_add_progress_bar.ipynb cell 23 #4714806a
 def _thin(values, n=200):
     "Numbers -> at most n pairs (middle, mean) of equal pieces; what is not finite is left out."
     size = max(1, -(-len(values) // n))
-    pieces = [(i, [v for v in values[i:i + size] if math.isfinite(v)]) for i in range(0, len(values), size)]
+    pieces = [(i, [v for v in values[i:i + size] if math.isfinite(v)])
+              for i in range(0, len(values), size)]
     return [(i + (size + 1) / 2, sum(p) / len(p)) for i, p in pieces if p]
 
 
-# %% 09c_add_progress_bar.ipynb cell 21 #99d3dc11
+# %% 09c_add_progress_bar.ipynb cell 25 #99d3dc11
 def _polyline(points, scale, colour, dot=False):
     "A curve, or dots, as SVG."
     places = [scale(*p) for p in points]
     if dot:
-        return ''.join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places)
+        return ''.join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
+                       for x, y in places)
     text = ' '.join(f'{x:.1f},{y:.1f}' for x, y in places)
     return f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 
 
-# %% 09c_add_progress_bar.ipynb cell 23 #51419fe0
+# %% 09c_add_progress_bar.ipynb cell 27 #51419fe0
 def _svg(losses, valid, steps):
     """The losses so far as a picture, in SVG
 
-    losses: one for each training batch · valid: pairs (step, validation loss) · steps: the whole fit's.
+    losses: one for each training batch · valid: pairs (step, validation loss) · steps: the whole
+    fit's.
     """
     curve, w, h = _thin(losses), 460, 170
     dots = [(s, v) for s, v in valid if math.isfinite(v)]
@@ -153,16 +161,18 @@ def _svg(losses, valid, steps):
 
     def scale(step, value):
         return 50 + (w - 60) * step / max(1, steps), h - 35 - (h - 50) * max(value, 0) / top
-    texts = [(45, 18, 'end', f'{top:.3g}'), (45, h - 32, 'end', '0'), (w - 10, h - 20, 'end', f'{steps:,}'),
-             (w / 2, h - 6, 'middle', 'step'), (60, 14, 'start', 'loss: line training, dots validation')]
+    texts = [(45, 18, 'end', f'{top:.3g}'), (45, h - 32, 'end', '0'),
+             (w - 10, h - 20, 'end', f'{steps:,}'), (w / 2, h - 6, 'middle', 'step'),
+             (60, 14, 'start', 'loss: line training, dots validation')]
     labels = ''.join(f'<text x="{x}" y="{y}" text-anchor="{a}">{t}</text>' for x, y, a, t in texts)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" font-family="sans-serif" '
-            f'font-size="11"><rect width="{w}" height="{h}" fill="white"/>'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" '
+            f'font-family="sans-serif" font-size="11"><rect width="{w}" height="{h}" fill="white"/>'
             f'<path d="M50 10V{h - 35}H{w - 10}" fill="none" stroke="#666"/>'
-            f'{_polyline(curve, scale, "#0072B2")}{_polyline(dots, scale, "#D55E00", dot=True)}{labels}</svg>')
+            f'{_polyline(curve, scale, "#0072B2")}{_polyline(dots, scale, "#D55E00", dot=True)}'
+            f'{labels}</svg>')
 
 
-# %% 09c_add_progress_bar.ipynb cell 28 #364a48ad
+# %% 09c_add_progress_bar.ipynb cell 33 #364a48ad
 def _as_table(rows):
     "The epochs' results -> Table"
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -170,11 +180,13 @@ def _as_table(rows):
     def text(name, value):
         if value is None:
             return ''
-        return str(value) if name == 'epoch' else f'{value:.1f} s' if name == 'seconds' else f'{value:.4f}'
+        if name == 'epoch':
+            return str(value)
+        return f'{value:.1f} s' if name == 'seconds' else f'{value:.4f}'
     return Table(names, [[text(name, row.get(name)) for name in names] for row in rows])
 
 
-# %% 09c_add_progress_bar.ipynb cell 30 #2f1391a0
+# %% 09c_add_progress_bar.ipynb cell 35 #2f1391a0
 def _as_html(status, plot):
     "All of it, for a notebook: the bar while it runs, the table, the plot."
     table = _as_table(status.rows)
@@ -182,16 +194,18 @@ def _as_html(status, plot):
     body = ''.join('<tr>' + ''.join(f'<td>{x}</td>' for x in row) + '</tr>' for row in table.rows)
     bar = html.escape(status.ending() if status.ended else status.line(0).replace(' []', ''))
     if not status.ended:
-        bar = f'<progress value="{status.fraction:.4f}" max="1" style="width: 220px"></progress> {bar}'
+        value = f'value="{status.fraction:.4f}" max="1"'
+        bar = f'<progress {value} style="width: 220px"></progress> {bar}'
     picture = ''
     if plot and (status.losses or status.valid):
         steps = max(len(status.losses), status.n_steps)
         data = base64.b64encode(_svg(status.losses, status.valid, steps).encode()).decode()
-        picture = f'<img alt="training and validation loss by step" src="data:image/svg+xml;base64,{data}"/>'
+        picture = ('<img alt="training and validation loss by step" '
+                   f'src="data:image/svg+xml;base64,{data}"/>')
     return f'<div>{bar}</div><table><tr>{head}</tr>{body}</table>{picture}'
 
 
-# %% 09c_add_progress_bar.ipynb cell 32 #86dde4c4
+# %% 09c_add_progress_bar.ipynb cell 37 #86dde4c4
 class _Notebook:
     "For a notebook: one output that is replaced again and again."
     def __init__(self, plot):
@@ -212,29 +226,24 @@ class _Notebook:
     epoch = end = update
 
 
-# %% 09c_add_progress_bar.ipynb cell 34 #e46df98f
-class _Watching(Callback):
-    "Rows, losses and time of a fit, for `ProgressCallback`."
+# %% 09c_add_progress_bar.ipynb cell 39 #e46df98f
+class _Collecting(Callback):
+    "Losses and rows of a fit; values are asked for only by `_take`."
     order = 60
     in_search = False
 
     def before_fit(self, learn):
-        "Start from nothing; find out where to show it."
+        "Start from nothing."
         self.rows, self.losses, self.valid, self._new = [], [], [], []
-        self._start = self._next = time.perf_counter()
-        self._display = self._find_display()
 
     def before_epoch(self, learn):
         "Start the epoch's clock."
         self._epoch_start = time.perf_counter()
 
     def after_batch(self, learn):
-        "Keep a training batch's loss; say something if it is time."
+        "Keep a training batch's loss."
         if learn.training and learn.loss is not None:
             self._new.append(learn.loss.detach())
-        if time.perf_counter() >= self._next:
-            self._display.update(self._status(learn))
-            self._next = time.perf_counter() + self.every
 
     def after_epoch(self, learn):
         "Add a row."
@@ -243,6 +252,32 @@ class _Watching(Callback):
                           'seconds': time.perf_counter() - self._epoch_start})
         if 'valid_loss' in learn.metrics:
             self.valid.append((len(self.losses), float(learn.metrics['valid_loss'])))
+
+    def _take(self):
+        if self._new:
+            self.losses += torch.stack(self._new).float().tolist()
+            self._new = []
+
+
+# %% 09c_add_progress_bar.ipynb cell 43 #9b9c99ed
+class _Watching(_Collecting):
+    "Tells a display how the fit goes, every so many seconds and after each epoch."
+    def before_fit(self, learn):
+        "Start the clock; find out where to show it."
+        super().before_fit(learn)
+        self._start = self._next = time.perf_counter()
+        self._display = self._find_display()
+
+    def after_batch(self, learn):
+        "Say something if it is time."
+        super().after_batch(learn)
+        if time.perf_counter() >= self._next:
+            self._display.update(self._status(learn))
+            self._next = time.perf_counter() + self.every
+
+    def after_epoch(self, learn):
+        "Show the new row."
+        super().after_epoch(learn)
         self._display.epoch(self._status(learn))
 
     def after_fit(self, learn):
@@ -252,34 +287,30 @@ class _Watching(Callback):
             status.ended = True
             self._display.end(status)
 
-    def _take(self):
-        "Losses put aside become numbers."
-        if self._new:
-            self.losses += torch.stack(self._new).float().tolist()
-            self._new = []
-
     def _status(self, learn):
         self._take()
         return _Status(learn, self._start, self.rows, self.losses, self.valid)
 
 
-# %% 09c_add_progress_bar.ipynb cell 36 #2e54c068
+# %% 09c_add_progress_bar.ipynb cell 45 #2e54c068
 class ProgressCallback(_Watching):
     """Shows how a fit goes, as suits the place: it only watches.
 
-    In a notebook: a bar, a table and a plot of the losses that grow while it trains, in one output. On a terminal: a
-    moving line, then a line for each epoch. Into a file or a pipe: one plain line for each epoch. Put `Metrics` beside
-    it for the numbers, and make your `Recorder` quiet.
+    In a notebook: a bar, a table and a plot of the losses that grow while it trains, in one
+    output. On a terminal: a moving line, then a line for each epoch. Into a file or a pipe: one
+    plain line for each epoch. Put `Metrics` beside it for the numbers, and make your `Recorder`
+    quiet.
 
-    every: seconds between updates within an epoch · plot: draw the losses, in a notebook · out: a text stream to
-    write to (default: the notebook if there is one, else standard output). Raises ValueError for a
-    negative `every`, TypeError for an `out` that cannot be written to.
+    every: seconds between updates within an epoch · plot: draw the losses, in a notebook · out: a
+    text stream to write to (default: the notebook if there is one, else standard output). Raises
+    ValueError for a negative `every`, TypeError for an `out` that cannot be written to.
     """
     def __init__(self, every=.5, plot=True, out=None):
         if every < 0:
             raise ValueError(f'ProgressCallback: every is in seconds, 0 or more, not {every}')
         if out is not None and not hasattr(out, 'write'):
-            raise TypeError(f'ProgressCallback: out must be a stream such as sys.stderr, not {out!r}')
+            raise TypeError('ProgressCallback: out must be a stream such as sys.stderr, '
+                            f'not {out!r}')
         self.every, self.plot, self.out = every, plot, out
 
     def _find_display(self):
@@ -289,9 +320,9 @@ class ProgressCallback(_Watching):
         return _Terminal(stream) if stream.isatty() else _Lines(stream)
 
 
-# %% 09c_add_progress_bar.ipynb cell 48 #0ece42e8
+# %% 09c_add_progress_bar.ipynb cell 57 #0ece42e8
 def _jsonable(x):
-    "What JSON has no word for: numbers that are not finite as text, tensors as numbers, the rest by `str`."
+    "What JSON has no word for: NaN and infinities as text, tensors as numbers, the rest by `str`."
     if isinstance(x, dict):
         return {str(k): _jsonable(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
@@ -303,11 +334,12 @@ def _jsonable(x):
     return x if x is None or isinstance(x, (bool, int, float, str)) else str(x)
 
 
-# %% 09c_add_progress_bar.ipynb cell 50 #b96d6430
+# %% 09c_add_progress_bar.ipynb cell 59 #b96d6430
 class _LineFile:
     "A file of JSON lines, opened for appending; each line goes to the system in one piece."
     def __init__(self, path):
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_BINARY', 0), 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_BINARY', 0)
+        self.fd = os.open(path, flags, 0o644)
         size = os.fstat(self.fd).st_size
         os.lseek(self.fd, max(0, size - 1), os.SEEK_SET)
         if size and os.read(self.fd, 1) != b'\n':  # whoever wrote before was cut off
@@ -325,12 +357,12 @@ class _LineFile:
             self.fd = None
 
 
-# %% 09c_add_progress_bar.ipynb cell 52 #9566d454
+# %% 09c_add_progress_bar.ipynb cell 61 #9566d454
 def read_jsonl(path, event=None):
     """Read a log of `JsonlLogger`, also while it is being written. -> list of dicts
 
-    event: only records of this kind, `'fit'`, `'batch'`, `'epoch'` or `'end'`. Lines that were cut off by a crash are
-    left out. Raises FileNotFoundError.
+    event: only records of this kind, `'fit'`, `'batch'`, `'epoch'` or `'end'`. Lines that were cut
+    off by a crash are left out. Raises FileNotFoundError.
     """
     records = []
     with open(path, 'rb') as f:
@@ -344,23 +376,14 @@ def read_jsonl(path, event=None):
     return records
 
 
-# %% 09c_add_progress_bar.ipynb cell 56 #fb68c61d
-class JsonlLogger(Callback):
-    """Writes what happens in a fit into a file, one JSON object on each line; it only watches.
-
-    path: the file; more is added at its end, and its folder is made · every: a `batch` line each so many training
-    batches, with the mean loss since the last one (0: none). Events: `fit` (as it begins), `batch`, `epoch` (with the
-    metrics), `end` (also after an error). All have `run`, which tells fits in one file apart, and `time` (seconds since
-    1970). Each line is written at once, so that a killed process loses none. Read with `read_jsonl`. Raises ValueError
-    for a bad `every`, OSError if the file cannot be written.
-    """
+# %% 09c_add_progress_bar.ipynb cell 65 #fb68c61d
+class _RunLog(Callback):
+    "The first and the last line of a fit in a file, and what all of its lines have in common."
     order = 60
     in_search = False
 
-    def __init__(self, path, every=20):
-        if not isinstance(every, int) or every < 0:
-            raise ValueError(f'JsonlLogger: every is a number of batches, 0 or more, not {every!r}')
-        self.path, self.every, self._file = Path(path), every, None
+    def __init__(self, path):
+        self.path, self._file = Path(path), None
 
     def _write(self, event, **more):
         self._file.write({'event': event, 'run': self.run, 'time': time.time(), **more})
@@ -368,12 +391,44 @@ class JsonlLogger(Callback):
     def before_fit(self, learn):
         "Open the file; say what begins."
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file, self._losses = _LineFile(self.path), []
+        self._file = _LineFile(self.path)
         self._start, self.run = time.perf_counter(), f'{time.time_ns():x}-{os.getpid()}'
         params = sum(p.numel() for p in learn.model.parameters())
         self._write('fit', n_epochs=learn.n_epochs, epoch=learn.epoch, step=learn.n_steps,
                     n_batches=len(learn.dls.train), lr=get_hyper(learn.opt, 'lr'),
                     model=type(learn.model).__name__, params=params, opt=type(learn.opt).__name__)
+
+    def after_fit(self, learn):
+        "Say how far it came, and close the file."
+        if self._file is not None:
+            self._write('end', epochs=learn.epoch, step=learn.n_steps,
+                        interrupted=learn.interrupted,
+                        seconds=time.perf_counter() - self._start)
+            self._file.close()
+            self._file = None
+
+
+# %% 09c_add_progress_bar.ipynb cell 67 #78d39962
+class JsonlLogger(_RunLog):
+    """Writes what happens in a fit into a file, one JSON object on each line; it only watches.
+
+    path: the file; more is added at its end, and its folder is made · every: a `batch` line each so
+    many training batches, with the mean loss since the last one (0: none). Events: `fit` (as it
+    begins), `batch`, `epoch` (with the metrics), `end` (also after an error). All have `run`, which
+    tells fits in one file apart, and `time` (seconds since 1970). Each line is written at once, so
+    that a killed process loses none. Read with `read_jsonl`. Raises ValueError for a bad `every`,
+    OSError if the file cannot be written.
+    """
+    def __init__(self, path, every=20):
+        if not isinstance(every, int) or every < 0:
+            raise ValueError(f'JsonlLogger: every is a number of batches, 0 or more, not {every!r}')
+        super().__init__(path)
+        self.every = every
+
+    def before_fit(self, learn):
+        "Open the file; no losses are waiting."
+        super().before_fit(learn)
+        self._losses = []
 
     def after_batch(self, learn):
         "Keep the loss; write a line if it is time."
@@ -393,16 +448,9 @@ class JsonlLogger(Callback):
             self._batches(learn)
         self._write('epoch', epoch=learn.epoch + 1, step=learn.n_steps, **learn.metrics)
 
-    def after_fit(self, learn):
-        "Say how far it came, and close the file."
-        if self._file is not None:
-            self._write('end', epochs=learn.epoch, step=learn.n_steps, interrupted=learn.interrupted,
-                        seconds=time.perf_counter() - self._start)
-            self._file.close()
-            self._file = None
 
-
-# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:c571fb97 e4d531c3:11828a69 b95560d8:07fa751e
-#   27719f6b:b45609bd 4714806a:5cec21aa 99d3dc11:c149b056 51419fe0:393f0352 364a48ad:e64cb9bd
-#   2f1391a0:69735712 86dde4c4:26c49869 e46df98f:6af12c4c 2e54c068:0cebf510 0ece42e8:24ccb07b
-#   b96d6430:d70cbd66 9566d454:402e4a41 fb68c61d:2a0be27d
+# cell hashes: 92e3b1a0:ca05b0ea 8a78db4f:156f2310 e4d531c3:4b780b5a 49f33281:7da6a177
+#   b95560d8:07fa751e 27719f6b:b45609bd 4714806a:e8c094bf 99d3dc11:cf5315f3 51419fe0:3b02b179
+#   364a48ad:6d2345fe 2f1391a0:2075a464 86dde4c4:26c49869 e46df98f:afc67d4c 9b9c99ed:2866b790
+#   2e54c068:767a9f0f 0ece42e8:79e7d4f2 b96d6430:7ac14b1c 9566d454:fd3da190 fb68c61d:0884a503
+#   78d39962:c5a3cf39

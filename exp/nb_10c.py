@@ -3,7 +3,7 @@
 Exported from nbs/10c_fp16.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:50935b80da85f2e1 head:37540f69
+# notebook2script 1 sha256:d3b24d54ca80578c head:37540f69
 __all__ = ['float_layout', 'float_bits', 'decode_bits', 'draw_bits', 'LossScaler', 'unscale_',
            'MixedPrecision', 'saved_bytes']
 
@@ -72,7 +72,7 @@ def draw_bits(x, dtypes=_KNOWN):
         stored = float(torch.tensor(float(x)).to(dtype))
         ax.text(-.5, .4 - row, str(dtype)[6:], ha='right', va='center', fontsize=8)
         ax.text(len(colors) + .5, .4 - row, f'{stored:.9g}', va='center', fontsize=8)
-    ax.set(xlim=(-7, 38), ylim=(1 - len(dtypes) - .1, 1), title=f'{x:.9g}: sign, exponent, mantissa')
+    ax.set(xlim=(-7, 38), ylim=(.9 - len(dtypes), 1), title=f'{x:.9g}: sign, exponent, mantissa')
     ax.axis('off')
     return fig
 
@@ -86,7 +86,8 @@ class LossScaler:
     `torch.amp.GradScaler` does. Raises ValueError for factors on the wrong side of 1.
     Source: Micikevicius et al. 2017, arXiv 1710.03740, section 3.2.
     """
-    def __init__(self, init_scale=2.**16, growth_factor=2., backoff_factor=.5, growth_interval=2000):
+    def __init__(self, init_scale=2.**16, growth_factor=2., backoff_factor=.5,
+                 growth_interval=2000):
         if not (0 < init_scale < math.inf and growth_factor > 1 and 0 < backoff_factor < 1
                 and growth_interval >= 1):
             raise ValueError(f'LossScaler: init_scale={init_scale} must be positive, growth_factor='
@@ -139,7 +140,7 @@ class _Casting(Callback):
         if dtype not in (torch.float16, torch.bfloat16):
             raise ValueError('MixedPrecision: dtype must be torch.bfloat16 or torch.float16, '
                              f'not {dtype!r}')
-        self.dtype, self.skipped, self._handles, self._casts = dtype, [], [], []
+        self.dtype, self._handles, self._casts = dtype, [], []
 
     def before_fit(self, learn):
         "Hook the model."
@@ -161,10 +162,26 @@ class _Casting(Callback):
         return _as_float(preds)
 
 
-# %% 10c_fp16.ipynb cell 66 #1601ab39
-class _Scaling(_Casting):
-    order = -15
+# %% 10c_fp16.ipynb cell 66 #3fbecc10
+class _Skipping(_Casting):
     scaler = None  # without one nothing is scaled, and nothing skipped
+
+    def __init__(self, dtype):
+        super().__init__(dtype)
+        self.skipped = []
+
+    def _skip(self, learn):
+        self.skipped.append((learn.epoch, learn.batch))
+        learn.opt.zero_grad()
+        if self.scaler.scale < 2.**-24:
+            raise FloatingPointError('MixedPrecision: gradients overflow at every scale; there is '
+                                     'a NaN or an infinity in the data, the weights or the loss')
+        raise CancelBatch
+
+
+# %% 10c_fp16.ipynb cell 68 #1601ab39
+class _Scaling(_Skipping):
+    order = -15
 
     def after_loss(self, learn):
         "Let backward begin with the scale in place of 1."
@@ -185,7 +202,7 @@ class _Scaling(_Casting):
             self._skip(learn)
 
 
-# %% 10c_fp16.ipynb cell 68 #bfbe83c1
+# %% 10c_fp16.ipynb cell 70 #bfbe83c1
 class MixedPrecision(_Scaling):
     """Trains in 16 bits where that is safe: the model under autocast, weights and loss in float32.
 
@@ -204,14 +221,6 @@ class MixedPrecision(_Scaling):
         scaler = LossScaler(init_scale, growth_factor, backoff_factor, growth_interval)
         self.scaler = scaler if dtype == torch.float16 else None
 
-    def _skip(self, learn):
-        self.skipped.append((learn.epoch, learn.batch))
-        learn.opt.zero_grad()
-        if self.scaler.scale < 2.**-24:
-            raise FloatingPointError('MixedPrecision: gradients overflow at every scale; there is '
-                                     'a NaN or an infinity in the data, the weights or the loss')
-        raise CancelBatch
-
     def state_dict(self):
         "The scale, for `Checkpoint`."
         scaler = self.scaler
@@ -223,7 +232,7 @@ class MixedPrecision(_Scaling):
             setattr(self.scaler, name, value)
 
 
-# %% 10c_fp16.ipynb cell 93 #eefc8a6e
+# %% 10c_fp16.ipynb cell 95 #eefc8a6e
 def saved_bytes(model, f):
     """How many bytes autograd keeps from the call `f()` for its backward pass. -> int
 
@@ -243,6 +252,6 @@ def saved_bytes(model, f):
     return sum(found.values())
 
 
-# cell hashes: af678761:a784e2a4 300d26ed:0f10f53e 0e956e91:7d4347e1 3de831e5:b5c001fe
-#   d8c6851f:befc0d00 81758bb3:4c8f31a0 3fa3dc59:272dceb3 1601ab39:f8ca8adc bfbe83c1:95995b23
-#   eefc8a6e:a9d24d57
+# cell hashes: af678761:a784e2a4 300d26ed:0f10f53e 0e956e91:6ac012e4 3de831e5:b799c9d3
+#   d8c6851f:befc0d00 81758bb3:4c8f31a0 3fa3dc59:357c3918 3fbecc10:7c4c85e0 1601ab39:c4037fea
+#   bfbe83c1:4b3e9483 eefc8a6e:a9d24d57
