@@ -3,7 +3,7 @@
 Exported from nbs/08_data_block.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:6e90f52fbb045c13 head:df7726fb
+# notebook2script 1 sha256:0e67416d480154e4 head:df7726fb
 __all__ = ['CLASSES', 'PICTURES', 'make_pictures', 'pictures', 'IMAGE_EXTENSIONS', 'get_files',
            'ItemList', 'ImageError', 'open_image', 'ImageList', 'split_by_grandparent',
            'split_randomly', 'Split', 'Transform', 'CategoryProcessor', 'label_by_parent',
@@ -208,22 +208,11 @@ def get_files(path, extensions=None, recurse=True):
     return [Path(f) for f in found]
 
 
-# %% 08_data_block.ipynb cell 36 #06e8c842
-class ItemList:
-    """Items of any kind: `items[i]` opens one, `items[a:b]` or `items[[3, 1]]` is a shorter list.
-
-    items: paths, rows, texts, … · path: the folder they belong to, for showing. A subclass overrides `get`, which
-    opens an item (here: gives it as it is). Next step: `split`.
-    """
-    extensions = None
-
+# %% 08_data_block.ipynb cell 36 #65475c08
+class _Items:
+    "Items that are opened when they are asked for."
     def __init__(self, items, path=None):
         self.items, self.path = list(items), path
-
-    @classmethod
-    def from_folder(cls, path, extensions=None, recurse=True, **kwargs):
-        "All files of a folder, as `get_files` finds them; kwargs are those of the class."
-        return cls(get_files(path, extensions or cls.extensions, recurse), path=path, **kwargs)
 
     def get(self, item):
         "Open an item."
@@ -234,10 +223,6 @@ class ItemList:
         other = copy.copy(self)
         other.items = list(items)
         return other
-
-    def filter(self, keep):
-        "The items for which `keep(item)` is true."
-        return self.new(item for item in self.items if keep(item))
 
     def __len__(self):
         return len(self.items)
@@ -251,8 +236,33 @@ class ItemList:
             return self.new(self.items[j] for j in idx.tolist())
         return self.get(self.items[i])
 
-    def __repr__(self):
-        return f'{type(self).__name__} of {len(self)} items' + (f' in {Path(self.path).name}' if self.path else '')
+
+# %% 08_data_block.ipynb cell 38 #ee633dd3
+def _error_of(f, x):
+    "What goes wrong in f(x), or None."
+    try:
+        f(x)
+    except Exception as e:
+        return e
+
+
+# %% 08_data_block.ipynb cell 40 #06e8c842
+class ItemList(_Items):
+    """Items of any kind: `items[i]` opens one, `items[a:b]` or `items[[3, 1]]` is a shorter list.
+
+    items: paths, rows, texts, … · path: the folder they belong to, for showing. A subclass overrides
+    `get`, which opens an item (here: gives it as it is). Next step: `split`.
+    """
+    extensions = None
+
+    @classmethod
+    def from_folder(cls, path, extensions=None, recurse=True, **kwargs):
+        "All files of a folder, as `get_files` finds them; kwargs are those of the class."
+        return cls(get_files(path, extensions or cls.extensions, recurse), path=path, **kwargs)
+
+    def filter(self, keep):
+        "The items for which `keep(item)` is true."
+        return self.new(item for item in self.items if keep(item))
 
     def broken(self):
         "Open every item. -> list of (item, error) for those that cannot be opened"
@@ -266,17 +276,12 @@ class ItemList:
         """
         return Split.of(self, splitter(self.items, **kwargs), allow_repeats)
 
-
-# %% 08_data_block.ipynb cell 38 #ee633dd3
-def _error_of(f, x):
-    "What goes wrong in f(x), or None."
-    try:
-        f(x)
-    except Exception as e:
-        return e
+    def __repr__(self):
+        where = f' in {Path(self.path).name}' if self.path else ''
+        return f'{type(self).__name__} of {len(self)} items{where}'
 
 
-# %% 08_data_block.ipynb cell 46 #b4e0486f
+# %% 08_data_block.ipynb cell 48 #b4e0486f
 class ImageError(ValueError):
     "A file that cannot be read as a picture; the message names it."
 
@@ -296,7 +301,7 @@ def _on_white(img):
     return paper
 
 
-# %% 08_data_block.ipynb cell 48 #2a95dd44
+# %% 08_data_block.ipynb cell 50 #2a95dd44
 def _plain(img, mode):
     "Upright, 8 bits, opaque, in the mode asked for."
     if img.getexif().get(274, 1) != 1:  # the tag for orientation
@@ -310,7 +315,7 @@ def _plain(img, mode):
     return img if img.mode == mode else img.convert(mode)
 
 
-# %% 08_data_block.ipynb cell 50 #5eeefe4b
+# %% 08_data_block.ipynb cell 52 #5eeefe4b
 def open_image(path, mode='RGB'):
     """Open a picture file: upright, 8 bits, opaque (transparent parts on white). -> PIL image
 
@@ -327,7 +332,7 @@ def open_image(path, mode='RGB'):
         raise ImageError(f'{path} cannot be read as a picture: {e}') from e
 
 
-# %% 08_data_block.ipynb cell 58 #bf3a847b
+# %% 08_data_block.ipynb cell 60 #bf3a847b
 class ImageList(ItemList):
     """Picture files; `images[i]` is a PIL image, see `open_image`.
 
@@ -344,7 +349,7 @@ class ImageList(ItemList):
         return open_image(item, self.mode)
 
 
-# %% 08_data_block.ipynb cell 62 #c2488770
+# %% 08_data_block.ipynb cell 64 #c2488770
 def split_by_grandparent(items, train='train', valid='valid'):
     """Split paths like `train/cat/1.png` by the folder above their folder. -> (train places, valid places)
 
@@ -357,7 +362,7 @@ def split_by_grandparent(items, train='train', valid='valid'):
     return [i for i, n in enumerate(names) if n == train], [i for i, n in enumerate(names) if n == valid]
 
 
-# %% 08_data_block.ipynb cell 64 #f8c8642e
+# %% 08_data_block.ipynb cell 66 #f8c8642e
 def split_randomly(items, valid=.2, seed=0):
     """Draw a share of the items for validation. -> (train places, valid places), both in order
 
@@ -370,7 +375,7 @@ def split_randomly(items, valid=.2, seed=0):
     return sorted(places[cut:]), sorted(places[:cut])
 
 
-# %% 08_data_block.ipynb cell 68 #6f33c788
+# %% 08_data_block.ipynb cell 70 #6f33c788
 def _rough(item):
     "Something cheap that is equal for equal items: of a file, its size."
     return os.path.getsize(item) if isinstance(item, Path) else _exact(item)
@@ -383,7 +388,7 @@ def _exact(item):
     return item if isinstance(item, Hashable) and not isinstance(item, torch.Tensor) else repr(item)
 
 
-# %% 08_data_block.ipynb cell 70 #f88e38be
+# %% 08_data_block.ipynb cell 72 #f88e38be
 def _shared(train, valid):
     "Items of two lists that are the same: equal, or files of equal content. -> list of pairs"
     sizes = [_rough(item) for item in train], [_rough(item) for item in valid]
@@ -393,7 +398,7 @@ def _shared(train, valid):
     return [(known[key], item) for key, item in keys if key in known]
 
 
-# %% 08_data_block.ipynb cell 72 #f47db426
+# %% 08_data_block.ipynb cell 74 #f47db426
 class Split:
     """The two parts of a list of items, `train` and `valid`, made by `ItemList.split`. Next step: `label`."""
     def __init__(self, train, valid):
@@ -424,7 +429,7 @@ class Split:
         return f'train: {self.train!r}\nvalid: {self.valid!r}'
 
 
-# %% 08_data_block.ipynb cell 76 #4c72ddfa
+# %% 08_data_block.ipynb cell 78 #4c72ddfa
 class Transform:
     """A step on the way from an item to a batch: override what you need. As it stands it does nothing.
 
@@ -447,7 +452,7 @@ class Transform:
         return x
 
 
-# %% 08_data_block.ipynb cell 78 #b3919ddc
+# %% 08_data_block.ipynb cell 80 #b3919ddc
 class _Step(Transform):
     "A plain function as a transform."
     def __init__(self, f):
@@ -465,7 +470,7 @@ def _as_transform(f):
     return _Step(f)
 
 
-# %% 08_data_block.ipynb cell 80 #bf5b7024
+# %% 08_data_block.ipynb cell 82 #bf5b7024
 class CategoryProcessor(Transform):
     """Labels to numbers from 0 and back; the vocabulary is that of the training part, sorted.
 
@@ -501,19 +506,20 @@ class CategoryProcessor(Transform):
         return self.vocab[int(i)]
 
 
-# %% 08_data_block.ipynb cell 82 #de12fffc
+# %% 08_data_block.ipynb cell 84 #de12fffc
 def label_by_parent(item):
     "The name of the folder a file lies in: `train/cat/1.png` -> 'cat'."
     return Path(item).parent.name
 
 
-# %% 08_data_block.ipynb cell 86 #a7981eda
-class ItemDataset:
-    """Items with targets: `ds[i]` is the pair (x, y) after all steps, `ds.gather(idx)` a batch of them.
+# %% 08_data_block.ipynb cell 88 #c0c2eec4
+def _plainly(tfm, x):
+    "Call a step as it is."
+    return tfm(x)
 
-    items: an `ItemList` · targets: one for each, numbers or tensors · tfms: steps for the inputs · y_tfm: the
-    transform that made the targets, for showing. Works with our `DataLoader` and with torch's.
-    """
+
+class _OneByOne:
+    "Items with targets, and the steps for single items."
     def __init__(self, items, targets, tfms, y_tfm):
         self.items, self.targets, self.y_tfm = items, targets, y_tfm
         self.tfms = list(tfms)
@@ -523,26 +529,34 @@ class ItemDataset:
     def __len__(self):
         return len(self.items)
 
-    def _open(self, i):
-        "One item through the steps for single items."
+    def _open(self, i, do=_plainly, note=''):
+        "Item i through the steps for single items; `do(tfm, x)` calls a step."
         try:
             x = self.items[i]
             for tfm in self._single:
-                x = tfm(x)
+                x = do(tfm, x)
             return x
         except Exception as e:
-            e.add_note(f'at item {i}: {self.items.items[i]}')
+            e.add_note(f'at item {i}{note}: {self.items.items[i]}')
             raise
+
+
+# %% 08_data_block.ipynb cell 90 #239abafe
+class _InBatches(_OneByOne):
+    "The same, stacked into batches, with the steps for batches."
+    def _stack(self, xs, do=_plainly):
+        "Opened items -> a batch (bs, …), through the steps for batches"
+        if isinstance(xs[0], Image.Image):
+            raise TypeError('pictures must become tensors before they can be a batch: add ToTensor()')
+        xb = collate(xs)
+        for tfm in self._batched:
+            xb = do(tfm, xb)
+        return xb
 
     def x(self, idx):
         "The inputs at places `idx` -> a batch (bs, …)"
-        xb = [self._open(i) for i in (idx.tolist() if isinstance(idx, torch.Tensor) else idx)]
-        if isinstance(xb[0], Image.Image):
-            raise TypeError('pictures must become tensors before they can be a batch: add ToTensor()')
-        xb = collate(xb)
-        for tfm in self._batched:
-            xb = tfm(xb)
-        return xb
+        idx = idx.tolist() if isinstance(idx, torch.Tensor) else idx
+        return self._stack([self._open(i) for i in idx])
 
     def gather(self, idx):
         "A batch (xb, yb) of the samples at places `idx`."
@@ -553,6 +567,14 @@ class ItemDataset:
         xb, yb = self.gather([int(i)])
         return xb[0], yb[0]
 
+
+# %% 08_data_block.ipynb cell 92 #a7981eda
+class ItemDataset(_InBatches):
+    """Items with targets: `ds[i]` is the pair (x, y) after all steps, `ds.gather(idx)` a batch of them.
+
+    items: an `ItemList` · targets: one for each, numbers or tensors · tfms: steps for the inputs · y_tfm: the
+    transform that made the targets, for showing. Works with our `DataLoader` and with torch's.
+    """
     def decode(self, x, y):
         "An input and a target as `ds[i]` gives them -> (what can be shown, label)"
         for tfm in reversed(self._batched):
@@ -570,7 +592,7 @@ class ItemDataset:
         return Table(['input', 'label'], [(str(x)[:60], y) for x, y in pairs])
 
 
-# %% 08_data_block.ipynb cell 88 #f07cf323
+# %% 08_data_block.ipynb cell 96 #f07cf323
 class _Reaching:
     "The inputs of a dataset as they reach its next step, a sequence that opens them when asked."
     def __init__(self, ds):
@@ -585,7 +607,22 @@ class _Reaching:
         return self.ds.x([i])[0] if self.ds._batched else self.ds._open(i)
 
 
-# %% 08_data_block.ipynb cell 90 #fa73273e
+# %% 08_data_block.ipynb cell 98 #70c653a1
+def _longer(ds, tfm):
+    "The same dataset with one more step."
+    return ItemDataset(ds.items, ds.targets, [*ds.tfms, tfm], ds.y_tfm)
+
+
+def _with_step(train, valid, tfm):
+    "Both datasets with one more step, fitted on the training part. -> (train, valid)"
+    if train._batched and not tfm.batched:
+        raise ValueError(f'{type(tfm).__name__} takes single items and cannot come after '
+                         f'{type(train._batched[-1]).__name__}, which takes batches')
+    tfm.fit(_Reaching(train))
+    return _longer(train, tfm), valid if tfm.train_only else _longer(valid, tfm)
+
+
+# %% 08_data_block.ipynb cell 100 #fa73273e
 def _targets(items, func, tfm):
     "The targets of all items; errors name the item. -> list"
     targets = []
@@ -600,7 +637,7 @@ def _targets(items, func, tfm):
     return targets
 
 
-# %% 08_data_block.ipynb cell 92 #3ddf7414
+# %% 08_data_block.ipynb cell 102 #3ddf7414
 class LabelledData:
     """Two datasets of items, `train` and `valid`, made by `Split.label`. Next steps: `transform`, `to_dls`.
 
@@ -632,13 +669,7 @@ class LabelledData:
         """
         train, valid = self.train, self.valid
         for tfm in map(_as_transform, tfms):
-            if train._batched and not tfm.batched:
-                raise ValueError(f'{type(tfm).__name__} takes single items and cannot come after '
-                                 f'{type(train._batched[-1]).__name__}, which takes batches')
-            tfm.fit(_Reaching(train))
-            train = ItemDataset(train.items, train.targets, [*train.tfms, tfm], train.y_tfm)
-            more = [] if tfm.train_only else [tfm]
-            valid = ItemDataset(valid.items, valid.targets, [*valid.tfms, *more], valid.y_tfm)
+            train, valid = _with_step(train, valid, tfm)
         return LabelledData(train, valid)
 
     def to_dls(self, bs=64, **kwargs):
@@ -650,7 +681,7 @@ class LabelledData:
         return f'train: {len(self.train)} items, valid: {len(self.valid)} items; {steps}'
 
 
-# %% 08_data_block.ipynb cell 96 #562045a8
+# %% 08_data_block.ipynb cell 106 #562045a8
 class Resize(Transform):
     """Pictures to one size, (h, w) or a number for both; for PIL images.
 
@@ -683,7 +714,7 @@ class Resize(Transform):
         return left, top, left + w * scale, top + h * scale
 
 
-# %% 08_data_block.ipynb cell 102 #64133b49
+# %% 08_data_block.ipynb cell 112 #64133b49
 class ToTensor(Transform):
     "PIL image, h × w, 8 bits -> float32 tensor (3, h, w) in [0, 1], or (1, h, w) if it is grey"
     def __call__(self, img):
@@ -694,39 +725,15 @@ class ToTensor(Transform):
         return x.contiguous().float().div_(255)
 
 
-# %% 08_data_block.ipynb cell 106 #1ccccb49
-class NormalizeChannels(Transform):
-    """Each channel to mean 0 and sd 1: (x − mean)/std, for batches (bs, c, h, w).
-
-    mean, std: one number for each channel (default: from at most `n` training pictures, evenly spaced). Raises
-    ValueError for one without the other, a std that is not positive, or another number of channels.
-    """
+# %% 08_data_block.ipynb cell 116 #98e4c865
+class _Channels(Transform):
+    "Subtract a mean and divide by a std, one for each channel of a batch."
     batched = True
-
-    def __init__(self, mean=None, std=None, n=1024):
-        if (mean is None) != (std is None):
-            raise ValueError('NormalizeChannels: give both mean and std, or neither')
-        self.given, self.n, self.mean = mean is not None, n, None
-        if self.given:
-            self._keep(torch.as_tensor(mean), torch.as_tensor(std))
 
     def _keep(self, mean, std):
         if len(mean) != len(std) or not (std > 0).all():
             raise ValueError(f'NormalizeChannels: std must be positive, one for each mean, not {std.tolist()}')
         self.mean, self.std = mean.float().view(-1, 1, 1), std.float().view(-1, 1, 1)
-
-    def fit(self, xs):
-        "Mean and sd of each channel over all pixels of the training pictures xs."
-        if self.given:
-            return
-        if self.mean is not None:
-            raise ValueError('NormalizeChannels was fitted already; make a new one for other data')
-        total, squares, count = 0., 0., 0
-        for i in range(0, len(xs), -(-len(xs) // self.n)):
-            x = xs[i].double().flatten(1)  # (c, h·w)
-            total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
-        mean = total / count
-        self._keep(mean, (squares / count - mean ** 2).clamp(min=0).sqrt())
 
     def _stats(self, x):
         if self.mean is None:
@@ -746,7 +753,41 @@ class NormalizeChannels(Transform):
         return x * std + mean
 
 
-# %% 08_data_block.ipynb cell 114 #3ccb9519
+# %% 08_data_block.ipynb cell 118 #9a040097
+def _mean_and_std(xs, n):
+    "Of each channel, over all pixels of at most n pictures (c, h, w), evenly spaced. -> (c,), (c,)"
+    total, squares, count = 0., 0., 0
+    for i in range(0, len(xs), -(-len(xs) // n)):
+        x = xs[i].double().flatten(1)  # (c, h·w)
+        total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
+    mean = total / count
+    return mean, (squares / count - mean ** 2).clamp(min=0).sqrt()
+
+
+# %% 08_data_block.ipynb cell 120 #1ccccb49
+class NormalizeChannels(_Channels):
+    """Each channel to mean 0 and sd 1: (x − mean)/std, for batches (bs, c, h, w).
+
+    mean, std: one number for each channel (default: from at most `n` training pictures, evenly spaced). Raises
+    ValueError for one without the other, a std that is not positive, or another number of channels.
+    """
+    def __init__(self, mean=None, std=None, n=1024):
+        if (mean is None) != (std is None):
+            raise ValueError('NormalizeChannels: give both mean and std, or neither')
+        self.given, self.n, self.mean = mean is not None, n, None
+        if self.given:
+            self._keep(torch.as_tensor(mean), torch.as_tensor(std))
+
+    def fit(self, xs):
+        "Mean and sd of each channel over all pixels of the training pictures xs."
+        if self.given:
+            return
+        if self.mean is not None:
+            raise ValueError('NormalizeChannels was fitted already; make a new one for other data')
+        self._keep(*_mean_and_std(xs, self.n))
+
+
+# %% 08_data_block.ipynb cell 128 #3ccb9519
 class _Gathered(torch.utils.data.Dataset):
     "A dataset whose `[idx]` is a whole batch, for torch's loader with workers."
     def __init__(self, ds):
@@ -771,7 +812,7 @@ class _Lazily:
         yield from self.batches
 
 
-# %% 08_data_block.ipynb cell 116 #b4ea5c2c
+# %% 08_data_block.ipynb cell 130 #b4ea5c2c
 def _with_workers(ds, bs, workers, shuffle=False, drop_last=False, generator=None):
     "torch's loader with our order and our batches."
     sampler = _Lazily(BatchSampler(Sampler(ds, shuffle, generator), bs, drop_last))
@@ -779,7 +820,7 @@ def _with_workers(ds, bs, workers, shuffle=False, drop_last=False, generator=Non
                                        persistent_workers=True)
 
 
-# %% 08_data_block.ipynb cell 118 #3c0e792b
+# %% 08_data_block.ipynb cell 132 #3c0e792b
 def to_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, generator=None):
     """Loaders for a pair of datasets. -> DataLoaders, training shuffled, validation in order
 
@@ -795,7 +836,7 @@ def to_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, generator=Non
                        _with_workers(data.valid, valid_bs, workers))
 
 
-# %% 08_data_block.ipynb cell 138 #6c51eb74
+# %% 08_data_block.ipynb cell 152 #6c51eb74
 def _macs(module, inp, out):
     "Multiply-accumulates of one call of a layer; 0 for layers without products to sum."
     if isinstance(module, nn.Linear):
@@ -812,7 +853,7 @@ def _shape(out):
     return ' × '.join(map(str, out.shape)) if isinstance(out, torch.Tensor) else type(out).__name__
 
 
-# %% 08_data_block.ipynb cell 140 #3669fc1b
+# %% 08_data_block.ipynb cell 154 #3669fc1b
 class Summary(Table):
     "What `model_summary` found; shown as a table. `params`, `trainable`, `macs` (for one sample): the totals."
     def __init__(self, rows, params, trainable, macs):
@@ -822,14 +863,14 @@ class Summary(Table):
         super().__init__(['layer', 'type', 'output', 'parameters', 'MACs'], [*text, total])
 
 
-# %% 08_data_block.ipynb cell 142 #6bbfc672
+# %% 08_data_block.ipynb cell 156 #6bbfc672
 def _layers(model):
     "Name of each module that has no parts, or parameters of its own."
     return {m: name or type(m).__name__ for name, m in model.named_modules()
             if not list(m.children()) or list(m.parameters(recurse=False))}
 
 
-# %% 08_data_block.ipynb cell 144 #52c4ac3b
+# %% 08_data_block.ipynb cell 158 #52c4ac3b
 def model_summary(model, xb):
     """The layers in the order they are called, with output shapes, parameters and MACs. -> Summary
 
@@ -862,10 +903,11 @@ def model_summary(model, xb):
 
 # cell hashes: f77b256d:0137056e af6406fc:9c271e50 33a8d88a:4d065ed5 814abdb7:a7815418
 #   27056fa6:8e531697 76aefae2:eafed852 d902798e:2b9081c6 f1472480:1d98e444 8240c919:2b29db29
-#   e6ddd9d0:12fa9f2f c3939bf4:a7ac2805 d64f949c:71459237 06e8c842:1ec4a92e ee633dd3:b7b1abb8
-#   b4e0486f:0ddac3fd 2a95dd44:2ecfc3ea 5eeefe4b:a3e0f93a bf3a847b:0167be34 c2488770:792b48bc
-#   f8c8642e:a962b4b8 6f33c788:7fd4534c f88e38be:c19f8281 f47db426:c3364a03 4c72ddfa:af47a0e4
-#   b3919ddc:1c0d26e5 bf5b7024:c5d30684 de12fffc:474e7078 a7981eda:ab56d51a f07cf323:74ef8f27
-#   fa73273e:fae90e43 3ddf7414:bbccf658 562045a8:7ae63d6c 64133b49:f54c658b 1ccccb49:1a0ec76e
-#   3ccb9519:3a41b252 b4ea5c2c:89d188b7 3c0e792b:38f287f9 6c51eb74:c32ef0b9 3669fc1b:0cf74623
-#   6bbfc672:f24f9125 52c4ac3b:ce2a4a3e
+#   e6ddd9d0:12fa9f2f c3939bf4:a7ac2805 d64f949c:71459237 65475c08:f14dbec9 ee633dd3:b7b1abb8
+#   06e8c842:f66a987d b4e0486f:0ddac3fd 2a95dd44:2ecfc3ea 5eeefe4b:a3e0f93a bf3a847b:0167be34
+#   c2488770:792b48bc f8c8642e:a962b4b8 6f33c788:7fd4534c f88e38be:c19f8281 f47db426:c3364a03
+#   4c72ddfa:af47a0e4 b3919ddc:1c0d26e5 bf5b7024:c5d30684 de12fffc:474e7078 c0c2eec4:338110cb
+#   239abafe:72b3aa34 a7981eda:9bc37c80 f07cf323:74ef8f27 70c653a1:72d5c065 fa73273e:fae90e43
+#   3ddf7414:24a0068c 562045a8:7ae63d6c 64133b49:f54c658b 98e4c865:640e7678 9a040097:62ffb9b8
+#   1ccccb49:3223285a 3ccb9519:3a41b252 b4ea5c2c:89d188b7 3c0e792b:38f287f9 6c51eb74:c32ef0b9
+#   3669fc1b:0cf74623 6bbfc672:f24f9125 52c4ac3b:ce2a4a3e
