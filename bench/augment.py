@@ -163,7 +163,7 @@ def few_labels(tensors, seed, epochs, cbs, n=1000):
     x_train, y_train, x_valid, y_valid, _ = tensors
     set_seed(seed)
     chosen = torch.randperm(len(x_train))[:n]
-    dls = DataLoaders(DataLoader(Dataset(x_train[chosen], y_train[chosen]), 50, shuffle=True), [])
+    dls = DataLoaders(DataLoader(Dataset(x_train[chosen], y_train[chosen]), 64, shuffle=True), [])
     learn = FullLearner(simple_cnn(x_train.shape[1], 10, norm=nn.BatchNorm2d), dls, nn.functional.cross_entropy,
                         partial(adamw_opt, kind=FlatOptimizer), cbs=cbs)
     learn.fit_one_cycle(epochs, .02)

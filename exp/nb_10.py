@@ -3,7 +3,7 @@
 Exported from nbs/10_augmentation.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:80bd34a36036e54f head:e2bfee3e
+# notebook2script 1 sha256:56102a0ec5cd522b head:e2bfee3e
 __all__ = ['RandomTransform', 'Flip', 'Dihedral', 'CenterCrop', 'random_box', 'RandomResizedCrop',
            'translation', 'rotation', 'zoom', 'shear', 'reflection', 'sampling_grid', 'warp',
            'homography', 'Perspective', 'BatchAffine', 'BatchAugment', 'RandomErasing',
@@ -13,6 +13,7 @@ __all__ = ['RandomTransform', 'Flip', 'Dihedral', 'CenterCrop', 'random_box', 'R
 # %% 10_augmentation.ipynb cell 4 #12182c7c
 import math
 import random
+from functools import partial
 
 import numpy as np
 import torch
@@ -182,11 +183,14 @@ class RandomResizedCrop(RandomTransform):
         return img.crop((left, top, left + w, top + h)).resize(self.size[::-1], self.resample)
 
 
-# %% 10_augmentation.ipynb cell 73 #e5073067
+# %% 10_augmentation.ipynb cell 75 #e5073067
 def _matrices(*entries):
     "Nine numbers or tensors (n,), row by row -> (3, 3) or (n, 3, 3), float64"
-    entries = [torch.as_tensor(e, dtype=torch.float64) for e in entries]
-    return torch.stack(torch.broadcast_tensors(*entries), -1).unflatten(-1, (3, 3))
+    shapes = [e.shape for e in entries if isinstance(e, torch.Tensor)]
+    M = torch.empty(*torch.broadcast_shapes(*shapes), 9, dtype=torch.float64)
+    for k, e in enumerate(entries):
+        M[..., k] = e
+    return M.unflatten(-1, (3, 3))
 
 
 def translation(dx, dy):
@@ -205,7 +209,7 @@ def zoom(factor):
     return _matrices(factor, 0, 0, 0, factor, 0, 0, 0, 1)
 
 
-# %% 10_augmentation.ipynb cell 75 #448973b3
+# %% 10_augmentation.ipynb cell 77 #448973b3
 def shear(degrees):
     "Slant: the top goes right, by the tangent of the angle for each pixel of height. -> (…, 3, 3), float64"
     t = torch.as_tensor(degrees, dtype=torch.float64).deg2rad()
@@ -217,7 +221,7 @@ def reflection(on=True):
     return _matrices(1 - 2 * torch.as_tensor(on, dtype=torch.float64), 0, 0, 0, 1, 0, 0, 0, 1)
 
 
-# %% 10_augmentation.ipynb cell 85 #2fb46264
+# %% 10_augmentation.ipynb cell 87 #2fb46264
 def _centres(n, like):
     "Centres of n pixels, from the middle of the picture."
     return torch.arange(n, dtype=like.dtype, device=like.device) + (.5 - n / 2)
@@ -245,7 +249,7 @@ def sampling_grid(M, in_size, out_size=None, dtype=torch.float32, device=None):
     return grid if flat else grid / row(2)[..., None]
 
 
-# %% 10_augmentation.ipynb cell 87 #ad5f0fff
+# %% 10_augmentation.ipynb cell 89 #ad5f0fff
 def warp(x, M, size=None, mode='bilinear', padding='zeros'):
     """A batch of pictures under maps, resampled once. (n, c, h, w) -> (n, c, *size)
 
@@ -264,7 +268,7 @@ def warp(x, M, size=None, mode='bilinear', padding='zeros'):
     return F.grid_sample(x, grid, mode, padding, align_corners=False)
 
 
-# %% 10_augmentation.ipynb cell 107 #219ba557
+# %% 10_augmentation.ipynb cell 109 #219ba557
 def homography(start, end):
     """The perspective map that takes four points to four others. -> (…, 3, 3), float64, with 1 in the corner
 
@@ -287,13 +291,13 @@ def homography(start, end):
     return torch.cat([found, torch.ones_like(found[..., :1])], -1).unflatten(-1, (3, 3))
 
 
-# %% 10_augmentation.ipynb cell 113 #ffb975be
+# %% 10_augmentation.ipynb cell 115 #ffb975be
 def _corners(h, w):
     "The corners of a picture, clockwise from top left, in pixels from there. -> (4, 2)"
     return torch.tensor([[0, 0], [w, 0], [w, h], [0, h]], dtype=torch.float64)
 
 
-# %% 10_augmentation.ipynb cell 115 #dfbfe689
+# %% 10_augmentation.ipynb cell 117 #dfbfe689
 class Perspective(RandomTransform):
     """Look at a PIL image from aside, with chance p: each corner goes inwards by a random amount.
 
@@ -322,7 +326,7 @@ class Perspective(RandomTransform):
         return img.transform(img.size, Image.Transform.PERSPECTIVE, back, self.resample)
 
 
-# %% 10_augmentation.ipynb cell 119 #cd87c9a0
+# %% 10_augmentation.ipynb cell 121 #cd87c9a0
 class _Strengths(RandomTransform):
     batched = True
 
@@ -345,7 +349,7 @@ def _tilts(u, most, h, w):
     return homography(corners, corners + u * most / 2 * half)
 
 
-# %% 10_augmentation.ipynb cell 121 #52641a14
+# %% 10_augmentation.ipynb cell 123 #52641a14
 class BatchAffine(_Strengths):
     """Mirror, tilt, zoom, slant, turn and move each picture of a batch at random, with one resample.
 
@@ -373,7 +377,7 @@ class BatchAffine(_Strengths):
         return warp(x, M, self.size, self.mode, self.padding)
 
 
-# %% 10_augmentation.ipynb cell 139 #cef13299
+# %% 10_augmentation.ipynb cell 141 #cef13299
 def _do(tfm, x, rng):
     "A step, with a generator if it is one that draws."
     return tfm(x, rng) if isinstance(tfm, RandomTransform) else tfm(x)
@@ -405,7 +409,7 @@ class BatchAugment(Callback):
                 learn.xb = _do(tfm, learn.xb, self.generator)
 
 
-# %% 10_augmentation.ipynb cell 143 #040db6c1
+# %% 10_augmentation.ipynb cell 145 #040db6c1
 def _patch(fill, shape, rng):
     "Noise or one number, of a shape."
     return torch.randn(shape, generator=rng) if fill == 'noise' else torch.full(shape, float(fill))
@@ -423,7 +427,7 @@ class _Holes(RandomTransform):
                              f'{scale} and {fill!r}')
 
 
-# %% 10_augmentation.ipynb cell 145 #117832f1
+# %% 10_augmentation.ipynb cell 147 #117832f1
 class RandomErasing(_Holes):
     """Covers a rectangle of each picture of a batch (n, c, h, w), with chance p, by noise or a number.
 
@@ -447,7 +451,7 @@ class RandomErasing(_Holes):
         return x
 
 
-# %% 10_augmentation.ipynb cell 151 #f267aae1
+# %% 10_augmentation.ipynb cell 153 #f267aae1
 def _reads(*numbers):
     "An operation that reads the pixel (x, y) at (a·x + b·y + c, d·x + e·y + f); 'm' is the magnitude."
     def op(img, m, how):
@@ -470,7 +474,7 @@ TRIVIAL_OPS = {  # name: (operation, largest magnitude, has it a sign?)
 }
 
 
-# %% 10_augmentation.ipynb cell 153 #55e64058
+# %% 10_augmentation.ipynb cell 155 #55e64058
 def _enhanced(kind):
     "An operation of PIL's ImageEnhance, with the factor 1 + m."
     return lambda img, m, how: kind(img).enhance(1 + m)
@@ -488,7 +492,7 @@ TRIVIAL_OPS |= {
 }
 
 
-# %% 10_augmentation.ipynb cell 155 #162aae7c
+# %% 10_augmentation.ipynb cell 157 #162aae7c
 class TrivialAugment(RandomTransform):
     """One random operation at one random strength, for PIL images: a whole augmentation policy.
 
@@ -517,7 +521,7 @@ class TrivialAugment(RandomTransform):
         return TRIVIAL_OPS[name][0](_check_pil(self, img), m, self.resample)
 
 
-# %% 10_augmentation.ipynb cell 169 #24c15162
+# %% 10_augmentation.ipynb cell 171 #24c15162
 class TicketSampler(Sampler):
     """The order of a `Sampler`, as tickets: place + n · seed, a new random seed for each sample of each pass.
 
@@ -530,7 +534,7 @@ class TicketSampler(Sampler):
         return places + self.n * torch.randint(1, 2**40, (self.n,), generator=self.generator)
 
 
-# %% 10_augmentation.ipynb cell 171 #fee951d7
+# %% 10_augmentation.ipynb cell 173 #fee951d7
 class SeededDataset(ItemDataset):
     """An `ItemDataset` that is asked with tickets: `t % n` is the sample, t itself seeds its random steps.
 
@@ -539,31 +543,21 @@ class SeededDataset(ItemDataset):
     """
     def _open(self, ticket):
         "One item through the steps for single items, its draws seeded by the ticket."
-        rng, place = random.Random(ticket), ticket % len(self)
-        try:
-            x = self.items[place]
-            for tfm in self._single:
-                x = _do(tfm, x, rng)
-            return x
-        except Exception as e:
-            e.add_note(f'at item {place} (ticket {ticket}): {self.items.items[place]}')
-            raise
+        do = partial(_do, rng=random.Random(ticket))
+        return super()._open(ticket % len(self), do, f' (ticket {ticket})')
 
     def x(self, idx):
         "The inputs of some tickets -> a batch (bs, …)"
         tickets = idx.tolist() if isinstance(idx, torch.Tensor) else list(idx)
-        xb = collate([self._open(t) for t in tickets])
         rng = torch.Generator().manual_seed(sum(tickets) % 2**63)
-        for tfm in self._batched:
-            xb = _do(tfm, xb, rng)
-        return xb
+        return self._stack([self._open(t) for t in tickets], partial(_do, rng=rng))
 
     def gather(self, idx):
         "A batch (xb, yb) of some tickets."
         return self.x(idx), collate([self.targets[int(t) % len(self)] for t in idx])
 
 
-# %% 10_augmentation.ipynb cell 173 #e5f11194
+# %% 10_augmentation.ipynb cell 175 #e5f11194
 def seeded_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, seed=0):
     """Loaders whose random steps depend on `seed` alone, however many workers there are. -> DataLoaders
 
@@ -582,7 +576,7 @@ def seeded_dls(data, bs=64, valid_bs=None, workers=0, drop_last=False, seed=0):
     return DataLoaders(train, DataLoader(data.valid, 2 * bs if valid_bs is None else valid_bs))
 
 
-# %% 10_augmentation.ipynb cell 179 #8b85dea1
+# %% 10_augmentation.ipynb cell 183 #8b85dea1
 class _Views:
     "A loader with its inputs changed."
     def __init__(self, dl, tfms, rng):
@@ -598,7 +592,7 @@ class _Views:
             yield xb, yb
 
 
-# %% 10_augmentation.ipynb cell 181 #c8703b0b
+# %% 10_augmentation.ipynb cell 185 #c8703b0b
 def tta(learn, tfms, n=4, dl=None, plain=1., seed=0):
     """Test-time augmentation: mean probabilities over n random views and the plain picture. -> (probs, targs)
 
@@ -619,10 +613,10 @@ def tta(learn, tfms, n=4, dl=None, plain=1., seed=0):
     return total / (n + plain), targs
 
 
-# cell hashes: 12182c7c:7661d84f fc68eeea:7ef3e076 49206984:f4289319 7dcd36f2:c7d9c800
+# cell hashes: 12182c7c:50bcd100 fc68eeea:7ef3e076 49206984:f4289319 7dcd36f2:c7d9c800
 #   2228f468:677c4e6a 7f4243d7:0f3d4190 aeb18af5:e8b140f2 33d98c32:a4714d4d 2908a8a2:97259c74
-#   6bb34f5d:9538af76 e5073067:24a68cfe 448973b3:f0210abc 2fb46264:98c4ee48 ad5f0fff:c3443f14
+#   6bb34f5d:9538af76 e5073067:e5f79cca 448973b3:f0210abc 2fb46264:98c4ee48 ad5f0fff:c3443f14
 #   219ba557:e82496b3 ffb975be:a52b23b5 dfbfe689:6186abc1 cd87c9a0:fceb960e 52641a14:95b10ed1
 #   cef13299:7961c69d 040db6c1:f42d13de 117832f1:62490582 f267aae1:6a8597ab 55e64058:c655ad07
-#   162aae7c:2ab3289f 24c15162:b4c58b28 fee951d7:1ce2a677 e5f11194:f8338bc5 8b85dea1:2f6a4bf8
+#   162aae7c:2ab3289f 24c15162:b4c58b28 fee951d7:942d3969 e5f11194:f8338bc5 8b85dea1:2f6a4bf8
 #   c8703b0b:d49d6472
