@@ -3,7 +3,7 @@
 Exported from nbs/06_cuda_cnn_hooks_init.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:c361c3c777a5934c head:f011e3d3
+# notebook2script 1 sha256:556ab91a2ee25861 head:f011e3d3
 __all__ = ['conv_size', 'applied', 'im2col', 'col2im', 'conv2d', 'CONV_C', 'c_conv2d', 'to_image',
            'BatchTransform', 'best_device', 'to_device', 'DeviceCallback', 'conv_block',
            'simple_cnn', 'Hook', 'Hooks', 'ActivationStats', 'init_cnn', 'GeneralReLU']
@@ -445,7 +445,7 @@ def simple_cnn(n_in=1, n_out=10, widths=(8, 16, 32, 64), norm=None, act=nn.ReLU)
     return nn.Sequential(*blocks, *head)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 114 #e7f5a6d6
+# %% 06_cuda_cnn_hooks_init.ipynb cell 114 #fbb1924b
 def _watched(x):
     "The same values without their graph: tensors detached, in tuples, lists and dicts too."
     if isinstance(x, torch.Tensor):
@@ -455,7 +455,17 @@ def _watched(x):
     return {k: _watched(v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
-class Hook:
+# %% 06_cuda_cnn_hooks_init.ipynb cell 116 #e7f5a6d6
+class _Removable:
+    "What can be removed, at the latest when its `with` block ends."
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.remove()
+
+
+class Hook(_Removable):
     """Calls `func(module, inp, out)` whenever `module` is called; keeps the result in `stored`.
 
     inp: a tuple of the positional inputs · out: the output. Both come detached and func runs
@@ -477,15 +487,9 @@ class Hook:
         "Take the hook off its module; a second time does nothing."
         self._handle.remove()
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *args):
-        self.remove()
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 118 #d0ee4160
-class Hooks(list):
+# %% 06_cuda_cnn_hooks_init.ipynb cell 120 #d0ee4160
+class Hooks(_Removable, list):
     """A list of a `Hook` for each of `modules`, all with the same func; removed together.
 
     modules: any iterable, such as a `nn.Sequential` or a list · func, backward: see `Hook`. For use
@@ -511,14 +515,8 @@ class Hooks(list):
         for hook in self:
             hook.remove()
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *args):
-        self.remove()
-
-
-# %% 06_cuda_cnn_hooks_init.ipynb cell 126 #509e42b5
+# %% 06_cuda_cnn_hooks_init.ipynb cell 128 #509e42b5
 def _is_activation(module):
     "Is this one of torch's activation layers, or a layer with the attribute `is_activation`?"
     if isinstance(module, nn.MultiheadAttention):  # which torch keeps among them
@@ -527,7 +525,7 @@ def _is_activation(module):
     return getattr(module, 'is_activation', torch_s)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 128 #05ef4ddd
+# %% 06_cuda_cnn_hooks_init.ipynb cell 130 #05ef4ddd
 def _summary(module, inp, out, low, high, bins):
     "Mean, std, share of dead units and histogram of what a layer put out. -> dict of tensors"
     elementwise = not list(module.parameters()) and inp[0].shape == out.shape
@@ -538,7 +536,7 @@ def _summary(module, inp, out, low, high, bins):
     return dict(mean=x.mean(), std=x.std(), dead=1 - alive.float().mean(), hist=hist)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 132 #520e1de3
+# %% 06_cuda_cnn_hooks_init.ipynb cell 134 #520e1de3
 def _named_layers(model, modules):
     "The layers to watch, by their names in the model: those given, or all activations. -> dict"
     names = {m: name for name, m in model.named_modules()}
@@ -553,7 +551,7 @@ def _named_layers(model, modules):
     return {f'{names[m]} {type(m).__name__}'.strip(): m for m in modules}
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 134 #a6dd39de
+# %% 06_cuda_cnn_hooks_init.ipynb cell 136 #a6dd39de
 class _Watch(Callback):
     def before_fit(self, learn):
         "Hook the layers; they must be those of the fits before."
@@ -581,7 +579,7 @@ class _Watch(Callback):
         self._hooks = self._old = self._weights = None
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 136 #eb69a98d
+# %% 06_cuda_cnn_hooks_init.ipynb cell 138 #eb69a98d
 class _Keep(_Watch):
     def after_backward(self, learn):
         "Keep the weights as they were before the step."
@@ -602,14 +600,24 @@ class _Keep(_Watch):
             self.rows.append((learn.n_steps, row))
             self._old = None
 
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 140 #1fb25980
+class _Columns(_Keep):
     def _column(self, key):
         if not self.rows:
             raise RuntimeError('ActivationStats: nothing is recorded yet; fit a Learner with it')
         return torch.stack([row[key] for _, row in self.rows]).cpu()
 
+    steps = property(lambda self: torch.tensor([step for step, _ in self.rows]))
+    means = property(lambda self: self._column('mean'))
+    stds = property(lambda self: self._column('std'))
+    dead = property(lambda self: self._column('dead'))
+    hists = property(lambda self: self._column('hist'))
+    ratios = property(lambda self: self._column('ratio'))
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 138 #6cc3492a
-class ActivationStats(_Keep):
+
+# %% 06_cuda_cnn_hooks_init.ipynb cell 142 #6cc3492a
+class ActivationStats(_Columns):
     """Records, at each `every`-th training step, how layers and weights are doing; changes nothing.
 
     modules: layers to watch, or a function of the model that gives them (default: all activations)
@@ -630,13 +638,6 @@ class ActivationStats(_Keep):
         self.modules, self.every, self.low, self.high, self.bins = modules, every, low, high, bins
         self.rows, self.names, self.weight_names, self._hooks = [], [], [], None
 
-    steps = property(lambda self: torch.tensor([step for step, _ in self.rows]))
-    means = property(lambda self: self._column('mean'))
-    stds = property(lambda self: self._column('std'))
-    dead = property(lambda self: self._column('dead'))
-    hists = property(lambda self: self._column('hist'))
-    ratios = property(lambda self: self._column('ratio'))
-
     def plot(self):
         "Draw means, stds, dead units and update-to-weight ratios over the steps. -> the figure"
         return _plot_stats(self)
@@ -646,7 +647,7 @@ class ActivationStats(_Keep):
         return _plot_hists(self)
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 140 #7a930781
+# %% 06_cuda_cnn_hooks_init.ipynb cell 144 #7a930781
 def _plot_stats(stats):
     "The figure of `ActivationStats.plot`."
     import matplotlib.pyplot as plt
@@ -669,7 +670,7 @@ def _plot_stats(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 142 #3fa5d679
+# %% 06_cuda_cnn_hooks_init.ipynb cell 146 #3fa5d679
 def _plot_hists(stats):
     "The figure of `ActivationStats.plot_hists`: colour is the logarithm of the share."
     import matplotlib.pyplot as plt
@@ -687,7 +688,7 @@ def _plot_hists(stats):
     return fig
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 148 #68697c03
+# %% 06_cuda_cnn_hooks_init.ipynb cell 152 #68697c03
 @torch.no_grad()
 def init_cnn(model, leak=0.):
     """Kaiming initialisation of all convolutions and linear layers, biases zero. -> the model
@@ -703,7 +704,7 @@ def init_cnn(model, leak=0.):
     return model
 
 
-# %% 06_cuda_cnn_hooks_init.ipynb cell 161 #02d9ebf9
+# %% 06_cuda_cnn_hooks_init.ipynb cell 165 #02d9ebf9
 class GeneralReLU(nn.Module):
     """A ReLU that may leak below zero, be shifted down and be cut off: any shape -> the same shape
 
@@ -731,6 +732,7 @@ class GeneralReLU(nn.Module):
 #   9913654b:c04d084b 25d51f89:4aa9f7f3 08c3282c:4530850f 47471a6c:b1e908f6 2449977b:cfb9406c
 #   56ed59a3:98c8da54 17c35e6f:1c9be848 5aa5dfc8:f56585c8 7a72eba8:a00b9868 008f4c4a:df5774ff
 #   59f0657c:de4e2c1a ab4e636f:b881a002 504172f3:c394235d 3a0fc0aa:f40b89a0 aeebcf7b:4b4e5a34
-#   83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 e7f5a6d6:ae8853c1 d0ee4160:b2f42918 509e42b5:cd47abf4
-#   05ef4ddd:6255defc 520e1de3:216f7379 a6dd39de:1adbc8da eb69a98d:2c278b47 6cc3492a:7b99ba3a
-#   7a930781:1bc7b08e 3fa5d679:18b063fe 68697c03:70609dcd 02d9ebf9:e4817a4f
+#   83f5e7c4:fdbaa35a 31b4b45d:ddecc7c8 fbb1924b:77f3448e e7f5a6d6:35aaef79 d0ee4160:df1e808a
+#   509e42b5:cd47abf4 05ef4ddd:6255defc 520e1de3:216f7379 a6dd39de:1adbc8da eb69a98d:91cadf2b
+#   1fb25980:d07f4bff 6cc3492a:b90ecb31 7a930781:1bc7b08e 3fa5d679:18b063fe 68697c03:70609dcd
+#   02d9ebf9:e4817a4f

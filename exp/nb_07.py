@@ -3,7 +3,7 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:defce2559ce89f82 head:e2594e81
+# notebook2script 1 sha256:05fb7d2eb4240576 head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
@@ -315,8 +315,24 @@ class GroupNorm(_Norm):
         return f'{self.num_groups}, {self.num_channels}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 92 #0a3c9e3b
-class RunningBatchNorm(_Tracks):
+# %% 07_batchnorm.ipynb cell 92 #da3de8e0
+class _Blends(_Tracks):
+    def _blend(self, x, w):
+        "Mean and variance of the past mixed with x, whose share is w; they become those of the past."
+        dims = 0, *range(2, x.dim())
+        mean = x.mean(dims)
+        var = (x - mean.view(_per_channel(x))).square().mean(dims)
+        gap = mean - _wide(self.running_mean)
+        var = (1 - w) * _wide(self.running_var) + w * var + w * (1 - w) * gap.square()
+        mean = _wide(self.running_mean) + w * gap
+        with torch.no_grad():
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(var)
+        return mean, var
+
+
+# %% 07_batchnorm.ipynb cell 94 #0a3c9e3b
+class RunningBatchNorm(_Blends):
     """Batch normalisation by running statistics in training too, for batches that are too small.
 
     (bs, c, …) -> the same shape. Mean and variance are those of the present batch mixed with the
@@ -335,8 +351,9 @@ class RunningBatchNorm(_Tracks):
 
     def forward(self, x):
         _check_channels(self, x, self.num_features)
-        blend = self.training and len(x)
-        mean, var = self._blend(_wide(x)) if blend else (self.running_mean, self.running_var)
+        mean, var = self.running_mean, self.running_var
+        if self.training and len(x):
+            mean, var = self._blend(_wide(x), self._share(len(x)))
         return self._by(x, mean, var)
 
     def _share(self, bs):
@@ -345,21 +362,8 @@ class RunningBatchNorm(_Tracks):
         momentum = min(1., 2 * bs / (self.memory + bs)) if self.momentum is None else self.momentum
         return momentum / (1 - (1 - momentum)**self.num_batches_tracked.item())
 
-    def _blend(self, x):
-        "Mean and variance of the past mixed with x, which become those of the past."
-        dims, w = (0, *range(2, x.dim())), self._share(len(x))
-        mean = x.mean(dims)
-        var = (x - mean.view(_per_channel(x))).square().mean(dims)
-        gap = mean - _wide(self.running_mean)
-        var = (1 - w) * _wide(self.running_var) + w * var + w * (1 - w) * gap.square()
-        mean = _wide(self.running_mean) + w * gap
-        with torch.no_grad():
-            self.running_mean.copy_(mean)
-            self.running_var.copy_(var)
-        return mean, var
-
 
 # cell hashes: 6e8d311e:58bbea64 9f98d27f:6a3c3281 2078557c:894c8e4d c87c9723:92209395
 #   86328225:f95d9140 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e 78e55af0:be6f5d69
 #   501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd 88b8f393:704008a9
-#   0a3c9e3b:c873cc2a
+#   da3de8e0:5b5c5cce 0a3c9e3b:83fb140a
