@@ -72,13 +72,13 @@ nb_11    Train Imagenette: residual networks and a recipe
          ResBlock, XResNet, xresnet18, xresnet34, xresnet50, xresnet101, xresnet152, cnn_learner,
          IMAGENETTE, imagenette_path, imagenette_dls
 nb_11a   Transfer learning
-         LETTERS, make_letters, letters, AdaptiveConcatPool2d, n_features, make_head, cut_body,
-         adapt_model, load_body, frozen_norms, FreezeNorms, LoRALinear, LoRAConv2d, add_lora,
-         merge_lora, adapter_state, load_adapter
+         LETTERS, letters, AdaptiveConcatPool2d, n_features, make_head, cut_body, adapt_model,
+         load_body, frozen_norms, FreezeNorms, LoRALinear, LoRAConv2d, add_lora, merge_lora,
+         adapter_state, load_adapter
 
 Written by notebook2script.py; `CHAPTERS` holds the same for programs.
 """
-# notebook2script 1 sha256:6f9518f326b05a19 head:6fc6825e
+# notebook2script 1 sha256:9813a02abaa5dd74 head:ec04b86a
 CHAPTERS = {
     'nb_00': {
         'title': 'How this course is built',
@@ -235,9 +235,9 @@ CHAPTERS = {
     'nb_11a': {
         'title': 'Transfer learning',
         'notebook': '11a_transfer_learning.ipynb',
-        'names': ['LETTERS', 'make_letters', 'letters', 'AdaptiveConcatPool2d', 'n_features',
-                  'make_head', 'cut_body', 'adapt_model', 'load_body', 'frozen_norms',
-                  'FreezeNorms', 'LoRALinear', 'LoRAConv2d', 'add_lora', 'merge_lora',
-                  'adapter_state', 'load_adapter'],
+        'names': ['LETTERS', 'letters', 'AdaptiveConcatPool2d', 'n_features', 'make_head',
+                  'cut_body', 'adapt_model', 'load_body', 'frozen_norms', 'FreezeNorms',
+                  'LoRALinear', 'LoRAConv2d', 'add_lora', 'merge_lora', 'adapter_state',
+                  'load_adapter'],
     },
 }

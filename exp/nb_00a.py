@@ -3,7 +3,7 @@
 Exported from nbs/00a_data.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:21288a0a4ac05d9e head:cdd8a313
+# notebook2script 1 sha256:807f7ce57d114c4a head:cdd8a313
 __all__ = ['show_image', 'show_images', 'write_idx', 'read_idx', 'FONTS', 'build_glyphs',
            'course_root', 'load_glyphs', 'RECIPE', 'make_digits', 'VALID_FONTS', 'digits',
            'datasets', 'ChecksumError', 'DownloadError', 'ResumableDownload', 'unpack',
@@ -259,7 +259,7 @@ def _draw_warped(pictures, warp, blur, side):
 def _pens(glyphs):
     """Each glyph plain, thickened and thinned, in [0, 1]
 
-    uint8 (fonts, 10, 40, 40) -> float32 (3, fonts, 10, 1, 40, 40)
+    uint8 (fonts, classes, h, w) -> float32 (3, fonts, classes, 1, h, w)
     """
     x = glyphs.flatten(0, 1).unsqueeze(1) / 255
     thick = x.lerp(F.max_pool2d(x, 3, 1, 1), RECIPE['thicken'])
@@ -267,39 +267,56 @@ def _pens(glyphs):
     return torch.stack([x, thick, thin]).view(3, *glyphs.shape[:2], 1, *glyphs.shape[2:])
 
 
-# %% 00a_data.ipynb cell 54 #e83afe9f
-def make_digits(n, fonts=FONTS, seed=0, side=28):
+# %% 00a_data.ipynb cell 54 #e39e6677
+def _as_bank(glyphs):
+    "A glyph bank, uint8 (fonts, classes, h, w) with a row for each of FONTS, checked; None is ours"
+    if glyphs is None:
+        return load_glyphs()
+    kind = glyphs.dtype if isinstance(glyphs, torch.Tensor) else type(glyphs).__name__
+    if kind != torch.uint8:
+        raise TypeError(f'make_digits: glyphs must be a tensor of torch.uint8, not {kind}')
+    if glyphs.dim() != 4 or len(glyphs) != len(FONTS) or not glyphs.numel():
+        raise ValueError(f'make_digits: glyphs must be ({len(FONTS)} fonts, classes, h, w), not '
+                         f'{tuple(glyphs.shape)}')
+    return glyphs
+
+
+# %% 00a_data.ipynb cell 56 #e83afe9f
+def make_digits(n, fonts=FONTS, seed=0, side=28, glyphs=None):
     """Make n pictures of random digits in random fonts, each warped in its own way.
 
     -> (images, labels, font numbers): uint8 (n, side, side), ink is 255; int64 (n,), 0 to 9; int64
-    (n,), places in FONTS. fonts: names out of FONTS. The same seed gives the same pictures, and the
-    global random state is left alone. Raises ValueError for n below 1 and for unknown fonts. The
+    (n,), places in FONTS. fonts: names out of FONTS · glyphs: a bank of something else to draw,
+    uint8 (22 fonts, classes, h, w), ink is 255; a label is then a class of that bank. The same seed
+    gives the same pictures, and the global random state is left alone. Raises ValueError for n
+    below 1, unknown fonts and a bank of another shape, TypeError for a bank of another type. The
     elastic field is that of Simard, Steinkraus and Platt, 2003, on a 5 × 5 grid.
     """
     fonts = [fonts] if isinstance(fonts, str) else list(fonts)
     if n < 1 or not fonts or not set(fonts) <= set(FONTS):
         raise ValueError(f'make_digits: n must be 1 or more, not {n}, and fonts some of '
                          f'{", ".join(FONTS)}, not {fonts}')
+    bank = _as_bank(glyphs)
     g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(10, (n,), generator=g)
+    labels = torch.randint(bank.shape[1], (n,), generator=g)
     font = torch.tensor([FONTS.index(f) for f in fonts])
     font = font[torch.randint(len(fonts), (n,), generator=g)]
     pen = torch.tensor([0, 0, 1, 2])[torch.randint(4, (n,), generator=g)]
     pushes = torch.randn(n, 2, 25, generator=g) * RECIPE['elastic']
     warp = torch.cat([_random_affine(n, g), pushes], 2)  # (n, 2, 3 + 25)
     blur = torch.rand(n, generator=g) * RECIPE['blur']
-    pens = _pens(load_glyphs())
+    pens = _pens(bank)
     images = [_draw_warped(pens[pen[i], font[i], labels[i]], warp[i], blur[i], side)
               for i in torch.arange(n).split(2000)]
     return torch.cat(images), labels, font
 
 
-# %% 00a_data.ipynb cell 64 #96edbe85
+# %% 00a_data.ipynb cell 68 #96edbe85
 VALID_FONTS = ('DejaVuSans-BoldOblique', 'DejaVuSansMono-Oblique', 'DejaVuSerif-Bold',
                'STIXGeneralBol', 'cmti10')
 
 
-# %% 00a_data.ipynb cell 70 #2c679f06
+# %% 00a_data.ipynb cell 74 #2c679f06
 def _first_writable(folders):
     "The first of the folders that is there, or can be made, and can be written to; None if there is none."
     for folder in folders:
@@ -333,7 +350,7 @@ def _data_dirs():
     return list(dict.fromkeys(folders))  # without repetition
 
 
-# %% 00a_data.ipynb cell 72 #44fb7eab
+# %% 00a_data.ipynb cell 76 #44fb7eab
 def _write_folder(target, write):
     "Make the folder `target` whole or not at all: `write(folder)` fills it under another name."
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -353,7 +370,7 @@ def _locked(path):
     return FileLock(path.with_name(f'.{path.name}.lock'))
 
 
-# %% 00a_data.ipynb cell 76 #c4922aef
+# %% 00a_data.ipynb cell 80 #c4922aef
 def _write_digits(folder, n_train=50_000, n_valid=10_000):
     "The built-in digits, as four files in MNIST's layout."
     train_fonts = [f for f in FONTS if f not in VALID_FONTS]
@@ -365,7 +382,7 @@ def _write_digits(folder, n_train=50_000, n_valid=10_000):
         write_idx(folder / f'{name}-labels-idx1-ubyte', labels.byte())
 
 
-# %% 00a_data.ipynb cell 78 #a353470d
+# %% 00a_data.ipynb cell 82 #a353470d
 def _recipe_id():
     "A short name for the recipe, the fonts and the glyphs: it changes when any of them does."
     text = repr((RECIPE, FONTS, VALID_FONTS)).encode() + load_glyphs().numpy().tobytes()
@@ -389,7 +406,7 @@ def _digits_folder():
     return _made_once('digits-' + _recipe_id(), _write_digits)
 
 
-# %% 00a_data.ipynb cell 81 #70f10556
+# %% 00a_data.ipynb cell 85 #70f10556
 def _split_train(folder, n_train=50_000):
     "The `train` files of a folder in MNIST's layout, read and split -> as `digits` below"
     x = read_idx(folder / 'train-images-idx3-ubyte')
@@ -406,7 +423,7 @@ def digits():
     return _split_train(_digits_folder())
 
 
-# %% 00a_data.ipynb cell 86 #f68aee2a
+# %% 00a_data.ipynb cell 90 #f68aee2a
 def datasets():
     """What `fetch` knows: name -> dict, as in `data/datasets.toml`
 
@@ -426,7 +443,7 @@ def _dataset_info(name):
     raise ValueError(f'unknown dataset {name!r}: {hint}Known are {", ".join(known)}')
 
 
-# %% 00a_data.ipynb cell 89 #60c7ec1d
+# %% 00a_data.ipynb cell 93 #60c7ec1d
 class ChecksumError(ValueError):
     "A file is not the one that it should be."
 
@@ -453,7 +470,7 @@ def _check_file(path, file):
                             'and fetch again')
 
 
-# %% 00a_data.ipynb cell 92 #8699d3b4
+# %% 00a_data.ipynb cell 96 #8699d3b4
 class DownloadError(OSError):
     "A dataset is not on this machine, and cannot be downloaded either."
 
@@ -470,7 +487,7 @@ def _save(chunks, part, mode, size):
                 break
 
 
-# %% 00a_data.ipynb cell 94 #da5cc504
+# %% 00a_data.ipynb cell 98 #da5cc504
 def _size_of(path):
     "The size of a file in bytes, 0 if there is none."
     return path.stat().st_size if path.exists() else 0
@@ -492,7 +509,7 @@ def _request_rest(url, part, size, timeout):
             pass  # broken off; the size of `part` tells how far it got
 
 
-# %% 00a_data.ipynb cell 96 #18285eb4
+# %% 00a_data.ipynb cell 100 #18285eb4
 class ResumableDownload:
     """A downloader for pooch, `f(url, output_file, pooch)`, that goes on where it was broken off.
 
@@ -525,7 +542,7 @@ class ResumableDownload:
         return before > 0
 
 
-# %% 00a_data.ipynb cell 103 #81f68e80
+# %% 00a_data.ipynb cell 107 #81f68e80
 def _what_failed(error):
     "Why a download failed, in a few words."
     import requests
@@ -538,7 +555,7 @@ def _what_failed(error):
     return 'wrong checksum' if isinstance(error, ValueError) else str(error)
 
 
-# %% 00a_data.ipynb cell 105 #ec8e3d9d
+# %% 00a_data.ipynb cell 109 #ec8e3d9d
 def _download(file, mirrors, folder):
     """One file, from the first mirror that has it, checked, into `folder`, or nothing at all.
 
@@ -558,7 +575,7 @@ def _download(file, mirrors, folder):
     raise DownloadError(f'{file["name"]} cannot be downloaded ({"; ".join(problems)})')
 
 
-# %% 00a_data.ipynb cell 109 #c48a808b
+# %% 00a_data.ipynb cell 113 #c48a808b
 def _members(archive):
     "The members of a zip or tar archive -> list of (name, is it a plain file or folder?)"
     if zipfile.is_zipfile(archive):
@@ -584,7 +601,7 @@ def _extract(archive, folder):
             t.extractall(folder, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
 
 
-# %% 00a_data.ipynb cell 111 #22028caf
+# %% 00a_data.ipynb cell 115 #22028caf
 def unpack(archive, folder):
     """Unpack a zip or tar archive into a new folder: all of it, or nothing. -> Path of the folder
 
@@ -602,7 +619,7 @@ def unpack(archive, folder):
     return folder
 
 
-# %% 00a_data.ipynb cell 118 #29fca98e
+# %% 00a_data.ipynb cell 122 #29fca98e
 def load_pickle(path, sha256):
     """Load a pickle, packed (`.gz`) or not, if its checksum is one of those given. -> the object
 
@@ -618,7 +635,7 @@ def load_pickle(path, sha256):
     return pickle.loads(data, encoding='latin-1')
 
 
-# %% 00a_data.ipynb cell 121 #62e60d2c
+# %% 00a_data.ipynb cell 125 #62e60d2c
 def _find(info):
     """Look for the files of a dataset on the disk -> (folder or None, names of those missing)
 
@@ -635,7 +652,7 @@ def _find(info):
     return None, missing
 
 
-# %% 00a_data.ipynb cell 123 #30c2c15d
+# %% 00a_data.ipynb cell 127 #30c2c15d
 def _offline():
     "Does `COURSE_OFFLINE` forbid the network? -> bool"
     return os.environ.get('COURSE_OFFLINE', '').strip().lower() not in ('', '0', 'false', 'no')
@@ -652,7 +669,7 @@ def _why_not(name, info):
         return 'no mirror could be reached a moment ago; delete data/.*.failed to try again at once'
 
 
-# %% 00a_data.ipynb cell 125 #eb69befd
+# %% 00a_data.ipynb cell 129 #eb69befd
 def _get(name, info):
     "The folder with all files of a dataset, downloaded if need be -> Path. Raises DownloadError."
     folder, missing = _find(info)
@@ -674,7 +691,7 @@ def _get(name, info):
     return folder
 
 
-# %% 00a_data.ipynb cell 127 #0e35903a
+# %% 00a_data.ipynb cell 131 #0e35903a
 def _ready(name, info):
     "The path of a dataset in the form in which it is used -> Path"
     file = info['files'][0]
@@ -690,7 +707,7 @@ def _ready(name, info):
     return target
 
 
-# %% 00a_data.ipynb cell 129 #8844fafb
+# %% 00a_data.ipynb cell 133 #8844fafb
 @functools.cache
 def _say_once(text):
     "Print a line, but only the first time in a session."
@@ -713,7 +730,7 @@ def _resolve(name):
     return _resolve(info['stand_in'])
 
 
-# %% 00a_data.ipynb cell 130 #37cab8cd
+# %% 00a_data.ipynb cell 134 #37cab8cd
 def fetch(name):
     """A dataset on this machine: found, or downloaded, or its built-in stand-in. -> Path
 
@@ -732,7 +749,7 @@ def data_name():
     return _resolve('mnist')[0]
 
 
-# %% 00a_data.ipynb cell 133 #188d77e9
+# %% 00a_data.ipynb cell 137 #188d77e9
 def get_data():
     """MNIST where it is to be had, else the built-in digits, ready for a network.
 
@@ -750,9 +767,9 @@ def get_data():
 # cell hashes: 78e684ac:5d72d5c9 306d838e:22e88031 9babcb35:12034e77 5fc1d1e4:ae1bc509
 #   09570f32:3600c1f7 021ec60f:6f1e3e40 15b69947:76aa8ba0 8156d01d:256242f7 c140bfe4:71d1c86a
 #   19649e8c:986ac298 bd59ccc4:025bae0b d3466243:133e3d05 9d27a8e9:031ff9df 9672fcbc:515823b7
-#   997991ed:8bd7fe0c bb30eefc:2d5a8cb2 e83afe9f:b5fa50ed 96edbe85:3d01e28c 2c679f06:f3ea1ed3
-#   44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:836cb19d 70f10556:96500f04 f68aee2a:78d46c53
-#   60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74 81f68e80:a2eda0a8
-#   ec8e3d9d:f5ee2849 c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265 62e60d2c:8da3dcc6
-#   30c2c15d:7f2777e9 eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2 37cab8cd:141e094d
-#   188d77e9:40d3f637
+#   997991ed:8bd7fe0c bb30eefc:d801af08 e39e6677:ccc90613 e83afe9f:a269f760 96edbe85:3d01e28c
+#   2c679f06:f3ea1ed3 44fb7eab:92b3f43a c4922aef:21c8fbd9 a353470d:836cb19d 70f10556:96500f04
+#   f68aee2a:78d46c53 60c7ec1d:ede12186 8699d3b4:940df159 da5cc504:49ae8ee6 18285eb4:1b43dc74
+#   81f68e80:a2eda0a8 ec8e3d9d:f5ee2849 c48a808b:0291f385 22028caf:f6094ebd 29fca98e:ea32b265
+#   62e60d2c:8da3dcc6 30c2c15d:7f2777e9 eb69befd:f0e84688 0e35903a:1b12d14d 8844fafb:7144e2d2
+#   37cab8cd:141e094d 188d77e9:40d3f637

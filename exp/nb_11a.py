@@ -3,10 +3,10 @@
 Exported from nbs/11a_transfer_learning.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:7bd93534124fffa4 head:88e3844f
-__all__ = ['LETTERS', 'make_letters', 'letters', 'AdaptiveConcatPool2d', 'n_features', 'make_head',
-           'cut_body', 'adapt_model', 'load_body', 'frozen_norms', 'FreezeNorms', 'LoRALinear',
-           'LoRAConv2d', 'add_lora', 'merge_lora', 'adapter_state', 'load_adapter']
+# notebook2script 1 sha256:5dc776aec288d5c4 head:88e3844f
+__all__ = ['LETTERS', 'letters', 'AdaptiveConcatPool2d', 'n_features', 'make_head', 'cut_body',
+           'adapt_model', 'load_body', 'frozen_norms', 'FreezeNorms', 'LoRALinear', 'LoRAConv2d',
+           'add_lora', 'merge_lora', 'adapter_state', 'load_adapter']
 
 
 # %% 11a_transfer_learning.ipynb cell 4 #23d5a1c4
@@ -24,8 +24,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from exp.nb_00a import (FONTS, RECIPE, VALID_FONTS, _draw_glyph, _draw_warped, _made_once, _pens,
-                        _random_affine, read_idx, write_idx)
+from exp.nb_00a import (FONTS, RECIPE, VALID_FONTS, _draw_glyph, _made_once, make_digits, read_idx,
+                        write_idx)
 from exp.nb_04 import Callback
 from exp.nb_06 import init_cnn
 
@@ -33,48 +33,22 @@ LETTERS = string.ascii_uppercase
 
 
 # %% 11a_transfer_learning.ipynb cell 6 #7ed86635
-def _letter_glyphs():
-    "A to Z in all FONTS -> uint8 (22, 26, 40, 40), ink is 255"
+def _letter_glyphs(letters=LETTERS):
+    "Letters in all FONTS -> uint8 (22, 26, 40, 40) for A to Z, ink is 255"
     import matplotlib
     folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
-    rows = [[_draw_glyph(c, folder / f'{font}.ttf') for c in LETTERS] for font in FONTS]
+    rows = [[_draw_glyph(c, folder / f'{font}.ttf') for c in letters] for font in FONTS]
     return torch.from_numpy(np.array(rows))
 
 
-# %% 11a_transfer_learning.ipynb cell 8 #33e54560
-def make_letters(n, bank, fonts=FONTS, seed=0, side=28):
-    """Make n pictures of random letters in random fonts, warped as `make_digits` warps its digits.
-
-    -> (images, labels, font numbers): uint8 (n, side, side), ink is 255; int64 (n,), places in
-    LETTERS; int64 (n,), places in FONTS. bank: glyphs, uint8 (22 fonts, classes, 40, 40) · fonts:
-    names out of FONTS. The same seed gives the same pictures; the global random state is left
-    alone. Raises ValueError for n below 1 and for unknown fonts.
-    """
-    if n < 1 or not fonts or not set(fonts) <= set(FONTS):
-        raise ValueError(f'make_letters: n must be 1 or more, not {n}, and fonts some of '
-                         f'{", ".join(FONTS)}, not {fonts}')
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(bank.shape[1], (n,), generator=g)
-    font = torch.tensor([FONTS.index(f) for f in fonts])
-    font = font[torch.randint(len(fonts), (n,), generator=g)]
-    pen = torch.tensor([0, 0, 1, 2])[torch.randint(4, (n,), generator=g)]
-    pushes = torch.randn(n, 2, 25, generator=g) * RECIPE['elastic']
-    warp = torch.cat([_random_affine(n, g), pushes], 2)  # (n, 2, 3 + 25)
-    blur = torch.rand(n, generator=g) * RECIPE['blur']
-    pens = _pens(bank)
-    images = [_draw_warped(pens[pen[i], font[i], labels[i]], warp[i], blur[i], side)
-              for i in torch.arange(n).split(2000)]
-    return torch.cat(images), labels, font
-
-
-# %% 11a_transfer_learning.ipynb cell 12 #22a5791c
+# %% 11a_transfer_learning.ipynb cell 10 #22a5791c
 def _write_letters(folder):
     "The built-in letters: 20,000 in the training fonts, 4,000 in VALID_FONTS."
     bank = _letter_glyphs()
     train_fonts = [f for f in FONTS if f not in VALID_FONTS]
     parts = {'train': (20_000, train_fonts, 3), 'valid': (4_000, VALID_FONTS, 4)}
     for name, (n, fonts, seed) in parts.items():
-        images, labels, _ = make_letters(n, bank, fonts, seed)
+        images, labels, _ = make_digits(n, fonts, seed, glyphs=bank)
         write_idx(folder / f'{name}-images-idx3-ubyte', images)
         write_idx(folder / f'{name}-labels-idx1-ubyte', labels.byte())
 
@@ -94,7 +68,7 @@ def letters():
     return x_train, labels[0].long(), x_valid, labels[1].long()
 
 
-# %% 11a_transfer_learning.ipynb cell 41 #9ea79a5c
+# %% 11a_transfer_learning.ipynb cell 39 #9ea79a5c
 class AdaptiveConcatPool2d(nn.Module):
     """Maxima and means over a grid of cells: (bs, c, h, w) -> (bs, 2·c, size, size), any h and w
 
@@ -110,7 +84,7 @@ class AdaptiveConcatPool2d(nn.Module):
         return torch.cat([self.mp(x), self.ap(x)], 1)
 
 
-# %% 11a_transfer_learning.ipynb cell 47 #526cc328
+# %% 11a_transfer_learning.ipynb cell 45 #526cc328
 @torch.no_grad()
 def n_features(body, like=None):
     """How many channels a body puts out, found by asking it. -> int
@@ -136,7 +110,7 @@ def n_features(body, like=None):
     return out.shape[1]
 
 
-# %% 11a_transfer_learning.ipynb cell 51 #d73b528e
+# %% 11a_transfer_learning.ipynb cell 49 #d73b528e
 def make_head(n_features, n_out, hidden=(), drop=0.):
     """A head for the grid that a body puts out: (bs, n_features, h, w) -> scores (bs, n_out)
 
@@ -156,13 +130,13 @@ def make_head(n_features, n_out, hidden=(), drop=0.):
     return head
 
 
-# %% 11a_transfer_learning.ipynb cell 55 #9777df29
+# %% 11a_transfer_learning.ipynb cell 53 #9777df29
 def _is_pool(part):
     "Is this, or does it hold, a pooling that makes grids of any size into one size?"
     return any(re.match('Adaptive.*Pool2d$', type(m).__name__) for m in part.modules())
 
 
-# %% 11a_transfer_learning.ipynb cell 57 #0a22be22
+# %% 11a_transfer_learning.ipynb cell 55 #0a22be22
 def cut_body(model, cut=None):
     """A copy of what comes before a model's global pooling. -> nn.Sequential, parts named as before
 
@@ -188,7 +162,7 @@ def cut_body(model, cut=None):
     return copy.deepcopy(nn.Sequential(OrderedDict(parts[:cut])))
 
 
-# %% 11a_transfer_learning.ipynb cell 59 #54f7a897
+# %% 11a_transfer_learning.ipynb cell 57 #54f7a897
 def adapt_model(model, n_out, cut=None, head=None, like=None):
     """A model for another task: the body of this one, copied, with a fresh head. -> nn.Sequential
 
@@ -203,7 +177,7 @@ def adapt_model(model, n_out, cut=None, head=None, like=None):
     return model.requires_grad_(True)
 
 
-# %% 11a_transfer_learning.ipynb cell 67 #3aa01f1a
+# %% 11a_transfer_learning.ipynb cell 65 #3aa01f1a
 def load_body(model, state, head='head'):
     """Load all of a state dict into a model except its head; strict in all else. -> names left out
 
@@ -228,7 +202,7 @@ def load_body(model, state, head='head'):
     return [k for k in own if k not in ours]
 
 
-# %% 11a_transfer_learning.ipynb cell 85 #8637928e
+# %% 11a_transfer_learning.ipynb cell 83 #8637928e
 def frozen_norms(model):
     """The norms of a model that keep running statistics and are frozen. -> list of modules
 
@@ -247,7 +221,7 @@ def frozen_norms(model):
             if getattr(m, 'running_mean', None) is not None and is_frozen(name)]
 
 
-# %% 11a_transfer_learning.ipynb cell 87 #24bf2401
+# %% 11a_transfer_learning.ipynb cell 85 #24bf2401
 class FreezeNorms(Callback):
     """Keeps the running statistics of frozen norms as they are, and normalises by them in training.
 
@@ -267,7 +241,7 @@ class FreezeNorms(Callback):
                 norm.eval()
 
 
-# %% 11a_transfer_learning.ipynb cell 107 #6afa9856
+# %% 11a_transfer_learning.ipynb cell 105 #6afa9856
 class _LoRA(nn.Module):
     "Base: a frozen layer and, beside it, scale · B A for its weight seen as a matrix."
     def __init__(self, base, rank, alpha):
@@ -290,7 +264,7 @@ class _LoRA(nn.Module):
         return f'rank={self.rank}, alpha={self.alpha}, merged={self.merged}'
 
 
-# %% 11a_transfer_learning.ipynb cell 109 #6e2b3c08
+# %% 11a_transfer_learning.ipynb cell 107 #6e2b3c08
 class _Merges(_LoRA):
     def forward(self, x):
         if not self.merged:
@@ -309,7 +283,7 @@ class _Merges(_LoRA):
         self.merged = bool(state)
 
 
-# %% 11a_transfer_learning.ipynb cell 111 #b699ce2c
+# %% 11a_transfer_learning.ipynb cell 109 #b699ce2c
 class _MergesInPlace(_Merges):
     @torch.no_grad()
     def _add(self, sign, merged):
@@ -327,7 +301,7 @@ class _MergesInPlace(_Merges):
         return self._add(-1, False)
 
 
-# %% 11a_transfer_learning.ipynb cell 113 #53e6b850
+# %% 11a_transfer_learning.ipynb cell 111 #53e6b850
 class LoRALinear(_MergesInPlace):
     """A linear layer, frozen, with a trainable correction of low rank: (…, n_in) -> (…, n_out)
 
@@ -346,7 +320,7 @@ class LoRALinear(_MergesInPlace):
         return F.linear(F.linear(x, self.A), self.B)
 
 
-# %% 11a_transfer_learning.ipynb cell 115 #53f359f3
+# %% 11a_transfer_learning.ipynb cell 113 #53f359f3
 class LoRAConv2d(_MergesInPlace):
     """A convolution, frozen, with a trainable correction of low rank: as `LoRALinear`, for pictures
 
@@ -366,7 +340,7 @@ class LoRAConv2d(_MergesInPlace):
         return F.conv2d(x, self.B[:, :, None, None])
 
 
-# %% 11a_transfer_learning.ipynb cell 125 #a3a06074
+# %% 11a_transfer_learning.ipynb cell 123 #a3a06074
 _KINDS = {nn.Linear: LoRALinear, nn.Conv2d: LoRAConv2d}
 
 
@@ -392,7 +366,7 @@ def add_lora(model, rank, alpha=None, keep=('head',)):
     return model
 
 
-# %% 11a_transfer_learning.ipynb cell 127 #62e00636
+# %% 11a_transfer_learning.ipynb cell 125 #62e00636
 def merge_lora(model):
     """A copy of a model of `add_lora` as a plain one, every correction merged. -> model
 
@@ -407,7 +381,7 @@ def merge_lora(model):
     return model.requires_grad_(True)
 
 
-# %% 11a_transfer_learning.ipynb cell 129 #155e914a
+# %% 11a_transfer_learning.ipynb cell 127 #155e914a
 def adapter_state(model):
     "The parameters that may learn: A, B and the parts kept. -> dict of name: tensor, copied"
     return {k: p.detach().clone() for k, p in model.named_parameters() if p.requires_grad}
@@ -433,8 +407,8 @@ def load_adapter(model, state):
     return model
 
 
-# cell hashes: 23d5a1c4:c31967eb 7ed86635:eb51cec4 33e54560:b836203f 22a5791c:7ad1b09d
-#   9ea79a5c:badd649d 526cc328:ad95e4ab d73b528e:21f50529 9777df29:2f8a8ae3 0a22be22:2156d264
-#   54f7a897:50bf68b6 3aa01f1a:2265d529 8637928e:e07a8212 24bf2401:9b4c2f82 6afa9856:00fee279
-#   6e2b3c08:cedbdceb b699ce2c:8b81eeea 53e6b850:4a539247 53f359f3:60433890 a3a06074:7137fcdb
-#   62e00636:deeb6370 155e914a:03279e93
+# cell hashes: 23d5a1c4:4d281019 7ed86635:f5e07718 22a5791c:33e795f2 9ea79a5c:badd649d
+#   526cc328:ad95e4ab d73b528e:21f50529 9777df29:2f8a8ae3 0a22be22:2156d264 54f7a897:50bf68b6
+#   3aa01f1a:2265d529 8637928e:e07a8212 24bf2401:9b4c2f82 6afa9856:00fee279 6e2b3c08:cedbdceb
+#   b699ce2c:8b81eeea 53e6b850:4a539247 53f359f3:60433890 a3a06074:7137fcdb 62e00636:deeb6370
+#   155e914a:03279e93

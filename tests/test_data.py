@@ -582,6 +582,39 @@ def test_digits_depend_on_nothing_but_the_seed():
     assert (a[0] != b[0]).float().mean() < 1e-4
 
 
+def test_another_bank_changes_what_is_drawn_and_nothing_else():
+    own = data.load_glyphs()
+    digits = data.make_digits(200, seed=3)
+    for given in (own, own.flip(3).flip(3)):
+        assert all(torch.equal(a, b) for a, b in zip(digits, data.make_digits(200, seed=3, glyphs=given)))
+    for n_classes in (1, 3, 26):
+        bank = torch.zeros(22, n_classes, 12, 9, dtype=torch.uint8)
+        images, labels, font = data.make_digits(200, seed=3, side=16, glyphs=bank)
+        assert images.shape == (200, 16, 16) and not images.any()
+        assert labels.dtype == torch.int64 and labels.unique().tolist() == list(range(n_classes))
+        assert torch.equal(font, digits[2])
+    bank = torch.zeros(22, 2, 20, 20, dtype=torch.uint8)
+    bank[16, 1] = 255  # ink in one font only, and in one class
+    images, labels, font = data.make_digits(200, ['cmr10', 'cmb10'], seed=3, glyphs=bank)
+    inked = images.flatten(1).any(1)
+    assert torch.equal(inked, (labels == 1) & (font == 16)) and 0 < inked.sum() < 200
+
+
+@pytest.mark.parametrize('wrong', [torch.zeros(21, 10, 40, 40), torch.zeros(22, 40, 40), torch.zeros(22, 0, 40, 40),
+                                   torch.zeros(22, 10, 40, 0), torch.zeros(1, 22, 10, 40, 40)])
+def test_a_bank_of_another_shape_is_refused(wrong):
+    with pytest.raises(ValueError, match=r'glyphs must be \(22 fonts, classes, h, w\), not \(\d+, '):
+        data.make_digits(5, glyphs=wrong.byte())
+
+
+@pytest.mark.parametrize('wrong, kind', [
+    (torch.zeros(22, 10, 40, 40), 'torch.float32'), (torch.ones(1).bool(), 'torch.bool'),
+    (torch.zeros(22, 10, 40, 40).numpy(), 'ndarray'), ('ABC', 'str'), ([], 'list')])
+def test_a_bank_of_another_type_is_refused(wrong, kind):
+    with pytest.raises(TypeError, match=f'glyphs must be a tensor of torch.uint8, not {kind}'):
+        data.make_digits(5, glyphs=wrong)
+
+
 def test_built_in_digits_hold_back_whole_fonts():
     train = set(data.FONTS) - set(data.VALID_FONTS)
     assert len(data.FONTS) == 22 and len(data.VALID_FONTS) == 5 and len(train) == 17
