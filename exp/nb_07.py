@@ -3,7 +3,7 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:05fb7d2eb4240576 head:e2594e81
+# notebook2script 1 sha256:e85194708179b075 head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
@@ -156,8 +156,22 @@ class _Tracks(_Tracking):
         return (_wide(x) * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
 
-# %% 07_batchnorm.ipynb cell 44 #78e55af0
-class BatchNorm(_Tracks):
+# %% 07_batchnorm.ipynb cell 44 #f91eeae8
+class _ByBatch(_Tracks):
+    def _by_batch(self, x):
+        "Normalise x by its own statistics; in training move the running ones towards them."
+        dims = (0, *range(2, x.dim()))
+        out, mean, var = self._normalise(x, dims, _per_channel(x), self.eps)
+        if self.training and self.running_mean is not None:
+            self.num_batches_tracked += 1
+            share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+            if m := x.numel() // self.num_features:    # an empty batch says nothing
+                self._track(mean.flatten(), var.flatten(), m, share)
+        return out
+
+
+# %% 07_batchnorm.ipynb cell 46 #78e55af0
+class BatchNorm(_ByBatch):
     """Batch normalisation: mean 0, variance 1 for each channel, over the batch and all positions.
 
     (bs, c, …) -> the same shape, for any number of axes from two: rows, sequences, pictures,
@@ -177,22 +191,14 @@ class BatchNorm(_Tracks):
         _check_channels(self, x, self.num_features)
         if not self.training and self.running_mean is not None:
             return self._by(x, self.running_mean, self.running_var)
-        m = x.numel() // self.num_features
-        if m == 1:
+        if x.numel() == self.num_features:
             raise ValueError(f'BatchNorm: expected more than 1 value per channel, but the input is '
                              f'{tuple(x.shape)}: one value has no variance; use a larger batch, '
                              'or a norm that does not need one (GroupNorm, LayerNorm)')
-        dims = (0, *range(2, x.dim()))
-        out, mean, var = self._normalise(x, dims, _per_channel(x), self.eps)
-        if self.training and self.running_mean is not None:
-            self.num_batches_tracked += 1
-            share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
-            if m:    # an empty batch says nothing
-                self._track(mean.flatten(), var.flatten(), m, share)
-        return out
+        return self._by_batch(x)
 
 
-# %% 07_batchnorm.ipynb cell 70 #501cf929
+# %% 07_batchnorm.ipynb cell 72 #501cf929
 class _LastAxes(_Norm):
     "Base of the norms over the last axes of each sample."
     def __init__(self, normalized_shape, eps, weight, bias, device, dtype):
@@ -215,7 +221,7 @@ class _LastAxes(_Norm):
         return f'{self.normalized_shape}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 72 #c9087b9f
+# %% 07_batchnorm.ipynb cell 74 #c9087b9f
 class LayerNorm(_LastAxes):
     """Layer normalisation: mean 0 and variance 1 over the last axes of each sample.
 
@@ -234,7 +240,7 @@ class LayerNorm(_LastAxes):
         return self._normalise(x, self._check(x), self.normalized_shape, self.eps)[0]
 
 
-# %% 07_batchnorm.ipynb cell 76 #cf476559
+# %% 07_batchnorm.ipynb cell 78 #cf476559
 class RMSNorm(_LastAxes):
     """Root-mean-square normalisation: x divided by √(mean of x² + eps) over the last axes.
 
@@ -252,7 +258,7 @@ class RMSNorm(_LastAxes):
         return self._normalise(x, dims, self.normalized_shape, eps, centre=False)[0]
 
 
-# %% 07_batchnorm.ipynb cell 80 #85264860
+# %% 07_batchnorm.ipynb cell 82 #85264860
 class InstanceNorm(_Tracks):
     """Instance normalisation: mean 0, variance 1 over the positions of each channel of a sample.
 
@@ -282,7 +288,7 @@ class InstanceNorm(_Tracks):
         return out
 
 
-# %% 07_batchnorm.ipynb cell 84 #88b8f393
+# %% 07_batchnorm.ipynb cell 86 #88b8f393
 class GroupNorm(_Norm):
     """Group normalisation: mean 0 and variance 1 over each group of channels of each sample.
 
@@ -315,7 +321,7 @@ class GroupNorm(_Norm):
         return f'{self.num_groups}, {self.num_channels}, eps={self.eps}'
 
 
-# %% 07_batchnorm.ipynb cell 92 #da3de8e0
+# %% 07_batchnorm.ipynb cell 94 #da3de8e0
 class _Blends(_Tracks):
     def _blend(self, x, w):
         "Mean and variance of the past mixed with x, whose share is w; they become those of the past."
@@ -331,7 +337,7 @@ class _Blends(_Tracks):
         return mean, var
 
 
-# %% 07_batchnorm.ipynb cell 94 #0a3c9e3b
+# %% 07_batchnorm.ipynb cell 96 #0a3c9e3b
 class RunningBatchNorm(_Blends):
     """Batch normalisation by running statistics in training too, for batches that are too small.
 
@@ -364,6 +370,6 @@ class RunningBatchNorm(_Blends):
 
 
 # cell hashes: 6e8d311e:58bbea64 9f98d27f:6a3c3281 2078557c:894c8e4d c87c9723:92209395
-#   86328225:f95d9140 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e 78e55af0:be6f5d69
-#   501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd 88b8f393:704008a9
-#   da3de8e0:5b5c5cce 0a3c9e3b:83fb140a
+#   86328225:f95d9140 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e f91eeae8:6a1f364e
+#   78e55af0:cebd49a8 501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd
+#   88b8f393:704008a9 da3de8e0:5b5c5cce 0a3c9e3b:83fb140a
