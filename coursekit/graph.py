@@ -70,16 +70,19 @@ def module_imports(text: str, package: str) -> frozenset[str]:
 def facts(source: str) -> tuple[frozenset[str], int]:
     """What a cell imports, and how many checks it holds: `assert`, and calls of `claim` and of names
     in `test…`. Kept, as a watch asks again and again; parsed only if a word of these is in it.
+
+    `torch.optim` counts as imported where it is only mentioned: `import torch` brings it along.
     """
+    mentioned = {'torch.optim'} if 'torch.optim' in source else set()
     if not any(word in source for word in ('import', 'assert', 'claim', 'test')):
-        return frozenset(), 0
+        return frozenset(mentioned), 0
     tree, tests = tree_of(source), 0
     for node in ast.walk(tree):
         tests += isinstance(node, ast.Assert)
         if isinstance(node, ast.Call):
             name = getattr(node.func, 'id', getattr(node.func, 'attr', ''))
             tests += name == 'claim' or name.startswith('test')
-    return frozenset(imports(tree)), tests
+    return frozenset(imports(tree) | mentioned), tests
 
 
 def notebook_imports(notebook: Notebook) -> set[str]:

@@ -212,7 +212,8 @@ def preloads(libraries, folders=()) -> list[str]:
     """The modules that the warm parent imports, chosen from those the notebooks import.
 
     Only libraries known to be the same whether or not there is a notebook when they are imported:
-    pyplot, tqdm.auto and fastai look whether they are in one.
+    pyplot, tqdm.auto and fastai look whether they are in one. The first optimiser of torch that a
+    process makes imports torch._dynamo, which takes two seconds.
     """
     tops = {name.split('.')[0] for name in libraries}
     if 'fastai' in tops:
@@ -222,5 +223,6 @@ def preloads(libraries, folders=()) -> list[str]:
         tops.discard('matplotlib')  # it reads that file from where it is imported
     if 'matplotlib' in tops:
         chosen += MATPLOTLIB
+    chosen += ['torch._dynamo'] if 'torch.optim' in libraries else []
     chosen += sorted(n for n in libraries if '.' in n and n.split('.')[0] in SAFE)
     return [*chosen, 'numpy.random'] if 'numpy' in chosen or len(chosen) > 1 else chosen

@@ -73,6 +73,9 @@ def test_libraries_and_preloads(course):
     assert {'torch', 'torch.nn', 'sklearn.linear_model', 'numpy', 'matplotlib.figure'} <= set(found)
     assert not any(
         m.split('.')[0] in ('fastai', 'tqdm', 'exp') or m == 'matplotlib.pyplot' for m in found)
+    assert 'torch._dynamo' not in found
+    course.add('06_six', 'import torch', 'opt = torch.optim.SGD(params, lr=.1)')
+    assert 'torch._dynamo' in preloads(Plan([], Options(), course.root).graph.libraries())
     course.write('nbs/matplotlibrc', '')
     assert 'matplotlib' not in preloads(plan.graph.libraries(), [course.root / 'nbs'])
 
