@@ -3,7 +3,7 @@
 Exported from nbs/07_batchnorm.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:e85194708179b075 head:e2594e81
+# notebook2script 1 sha256:ba44d1112dabe689 head:e2594e81
 __all__ = ['BatchNorm', 'LayerNorm', 'RMSNorm', 'InstanceNorm', 'GroupNorm', 'RunningBatchNorm']
 
 
@@ -345,14 +345,16 @@ class RunningBatchNorm(_Blends):
     past; gradients flow through the share of the present batch. In `eval()` it is `BatchNorm`,
     with the same parameters and buffers; but `running_var` here holds the variance of the mixture.
     momentum: weight of a new batch; None chooses it so that the statistics rest on about `memory`
-    = 128 samples, 2·bs/(128 + bs). A single value per channel works. Raises as `BatchNorm` does
-    for other inputs. Idea: Howard and Gugger, fast.ai course part 2, 2019; the mixture of
+    = 128 samples, 2·bs/(128 + bs). A single value per channel works. Raises as `BatchNorm` does,
+    and ValueError for a momentum of 0. Idea: Howard and Gugger, fast.ai course part 2, 2019; the mixture of
     variances: Chan et al. 1979.
     """
     memory = 128
 
     def __init__(self, num_features, eps=1e-5, momentum=None, affine=True, device=None, dtype=None,
                  *, bias=True):
+        if momentum == 0:
+            raise ValueError('RunningBatchNorm: with momentum=0 no batch has any weight')
         super().__init__(num_features, eps, momentum, affine, True, device, dtype, bias)
 
     def forward(self, x):
@@ -372,4 +374,4 @@ class RunningBatchNorm(_Blends):
 # cell hashes: 6e8d311e:58bbea64 9f98d27f:6a3c3281 2078557c:894c8e4d c87c9723:92209395
 #   86328225:f95d9140 0e0a7683:79636855 3c0d2d32:b664da72 156bcec3:140d094e f91eeae8:6a1f364e
 #   78e55af0:cebd49a8 501cf929:b6ff2424 c9087b9f:38c12234 cf476559:a3423030 85264860:e593d8bd
-#   88b8f393:704008a9 da3de8e0:5b5c5cce 0a3c9e3b:83fb140a
+#   88b8f393:704008a9 da3de8e0:5b5c5cce 0a3c9e3b:2c492dff
