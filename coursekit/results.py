@@ -84,20 +84,19 @@ def merge(old: dict, results, around: dict, only=None) -> dict:
 
     around: the run's `environment` · only: names of datasets. Without them, claims on other data of
     the same chapter stay, as a run sees one dataset at a time. With them, only claims on these data
-    are taken from the run, and all others stay: so a run on real data adds to the record, which
-    otherwise holds what the built-in data gives. Adopted claims, which belong to no cell, stay
+    are taken from the run, and those on other data, or on none, stay: so a run on real data adds to
+    the record, which otherwise holds what the built-in data gives. Adopted claims, which belong to no cell, stay
     until others are adopted. A chapter with no notebook any more is the caller's to drop
     (`prune`).
     """
     claims, chapters = entries(results, around['id'])
     if only is not None:
         claims, chapters = [c for c in claims if c['data'] in only], []
-    fresh, ran = {identity(c) for c in claims}, {c['chapter']: c['notebook'] for c in chapters}
-    data = {(c['chapter'], c['data']) for c in claims}
+    ran, measured = {c['chapter'] for c in chapters}, {(c['chapter'], c['data']) for c in claims}
 
     def stays(c):
-        other = c['data'] and (c['chapter'], c['data']) not in data
-        return identity(c) not in fresh and (c['chapter'] not in ran or c['cell'] is None or other)
+        other = (c['chapter'], c['data']) not in measured
+        return c['cell'] is None or (other and (c['data'] or c['chapter'] not in ran))
 
     kept = list(filter(stays, old['claims']))
     others = [c for c in old['chapters'] if c['chapter'] not in ran]

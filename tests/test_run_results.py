@@ -56,6 +56,8 @@ def test_a_run_on_real_data_adds_to_the_record():
                 only={'mnist'})
     assert names(new) == [('03', 'acc', 'digits'), ('03', 'acc', 'mnist'), ('03', 'speed', None)]
     assert [c['value'] for c in new['claims']] == [.9, .9, .9] and new['chapters'] == old['chapters']
+    renamed = merge(new, [result(claim('fresh', data='mnist'))], only={'mnist'})
+    assert names(renamed) == [('03', 'acc', 'digits'), ('03', 'fresh', 'mnist'), ('03', 'speed', None)]
 
 
 def test_what_is_real_data(tmp_path, monkeypatch):
