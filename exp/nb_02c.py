@@ -3,7 +3,7 @@
 Exported from nbs/02c_autograd.ipynb: change the notebook and export it again, or change this
 file and bring the change back with `python notebook2script.py --update`.
 """
-# notebook2script 1 sha256:d984806e727b4b39 head:923be1a6
+# notebook2script 1 sha256:068764ca5f0e062b head:923be1a6
 __all__ = ['Picture', 'unbroadcast', 'no_grad', 'Rule', 'SMALL', 'Edge', 'Node', 'OPS', 'Op',
            'Tensor', 'op', 'tape_of', 'draw_graph', 'gradcheck', 'check_op']
 
@@ -106,6 +106,9 @@ class Picture:
     "A drawing that Jupyter shows by itself; `.svg` is its text, `.save(path)` writes it to a file."
     def __init__(self, svg):
         self.svg = svg
+
+    def __repr__(self):
+        return f'<Picture: {len(self.svg):,} characters of SVG>'
 
     def _repr_svg_(self):
         return self.svg
@@ -1219,7 +1222,7 @@ Tensor.to = op('to', 'The same numbers in another dtype.', lambda a, dtype: a.to
 
 
 # cell hashes: 4252dd4b:a5f5e06b 103a1fa4:5f02a689 ed50ad56:d843d74d d7b666ea:04390edf
-#   013221be:a0593d9e ef02a3e6:449bd52e a46aeaa3:6070bdb0 87457b7c:ac27bcb2 0a41d9e2:f0c7bd4d
+#   013221be:8f48c012 ef02a3e6:449bd52e a46aeaa3:6070bdb0 87457b7c:ac27bcb2 0a41d9e2:f0c7bd4d
 #   9e8911bb:c078990f 25555dc1:ad56e2f1 232b244b:7349e3f7 865c84f8:3bd7aa1e a0837336:6243dc92
 #   06ae61dd:4af88c16 fe31ae46:b3504441 5a7a46de:efea32fa f677e948:30e8d7b6 4352292c:ed2681ee
 #   dec12f34:b4e8d53b cc6dc683:2c71ae0b 0613824b:1f93fb97 bb1ac8c0:4786c3c8 6d15f72b:1d4b8333
