@@ -3,10 +3,11 @@
     python bench/train.py [--repeats 9]
 
 All contenders of a table train the same model on the same samples in one process, in turn; medians of the
-ratios of their processor times, all threads together, which do not see what else the machine does. Before anything is timed, their losses on the same batches in the same order are asserted equal.
-Each library uses its own way to load tensors from memory; the rows "our batches" give it our loader
-instead, so that only the loops differ. Lightning and skorch are installed into .course/bench-train on the
-first call; without a network their rows are left out, and it is said.
+ratios of their processor times, all threads together, which do not see what else the machine does. Before
+anything is timed, their losses on the same batches in the same order are asserted equal. Each library uses its
+own way to load tensors from memory; the rows "our batches" give it our loader instead, so that only the
+loops differ. Lightning and skorch are installed into .course/bench-train on the first call; without a network
+their rows are left out, and it is said.
 """
 from __future__ import annotations
 

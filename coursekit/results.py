@@ -86,17 +86,20 @@ def merge(old: dict, results, around: dict, only=None) -> dict:
     the same chapter stay, as a run sees one dataset at a time. With them, only claims on these data
     are taken from the run, and those on other data, or on none, stay: so a run on real data adds to
     the record, which otherwise holds what the built-in data gives. Adopted claims, which belong to no cell, stay
-    until others are adopted. A chapter with no notebook any more is the caller's to drop
+    until others are adopted; so do those of cells that the run left out. A chapter with no notebook any more is the caller's to drop
     (`prune`).
     """
     claims, chapters = entries(results, around['id'])
     if only is not None:
         claims, chapters = [c for c in claims if c['data'] in only], []
     ran, measured = {c['chapter'] for c in chapters}, {(c['chapter'], c['data']) for c in claims}
+    left_out = {(Path(r.notebook).name, int(n)) for r in results for n in r.skipped_cells}
 
     def stays(c):
+        if c['cell'] is None or (c['notebook'], c['cell']) in left_out:
+            return True
         other = (c['chapter'], c['data']) not in measured
-        return c['cell'] is None or (other and (c['data'] or c['chapter'] not in ran))
+        return other and (c['data'] or c['chapter'] not in ran)
 
     kept = list(filter(stays, old['claims']))
     others = [c for c in old['chapters'] if c['chapter'] not in ran]

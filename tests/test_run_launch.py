@@ -1,4 +1,6 @@
 """The warm parent's early start: only where it will be needed, and nothing is left of it."""
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,3 +42,28 @@ def test_one_that_hears_nothing_ends_by_itself():
     parent.control.close()
     assert parent.process.wait(60) == 0
     parent.end()
+
+
+FAULTS = """
+import ctypes, resource
+from coursekit.warm import keep_freed_memory
+keep_freed_memory(ctypes.CDLL(None))
+
+def some_memory():
+    for _ in range(20):
+        blocks = [bytearray(4_000_000) for _ in range(3)]
+        del blocks
+
+some_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+some_memory()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='mallopt is of glibc')
+def test_freed_memory_is_used_again_without_page_faults():
+    "Without `keep_freed_memory` there are tens of thousands of them."
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, '-c', FAULTS], cwd=root, capture_output=True, text=True)
+    assert int(done.stdout) < 1000, done.stderr

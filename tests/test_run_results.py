@@ -49,6 +49,14 @@ def test_merge_replaces_a_chapters_claims_and_keeps_the_rest():
     assert new['claims'][0]['environment'] == 'e1' and new['environments'] == [HERE]
 
 
+def test_claims_of_cells_that_were_left_out_stay():
+    old = merge(results.read('/nowhere'), [result(claim(), claim('classic', cell=9))])
+    quick = result(claim(value=.91))
+    assert names(merge(old, [quick])) == [('03', 'acc', 'digits')]
+    quick.skipped_cells = {9: 'slow'}
+    assert names(merge(old, [quick])) == names(old)
+
+
 def test_a_run_on_real_data_adds_to_the_record():
     "Claims without data, and on built-in data, stay as they are; so do the chapter's costs."
     old = merge(results.read('/nowhere'), [result(claim(), claim('speed', data=None))])
